@@ -1,0 +1,174 @@
+"""How many calls a core records: `make bench`.
+
+Starts a recorder with one media worker, places two-leg G.711 calls at a rate, holds them, ends them, and checks every
+recording sample by sample. Prints a table and writes benchmarks/results/calls.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks import machine
+from benchmarks.rtp_sender import FRAME, TABLE, voice_table
+from siprec.codecs import g711
+from siprec.daemon.control_client import ControlClient
+
+RESULTS = Path(__file__).parent / "results"
+_RING_S = 2.0
+
+
+def main() -> int:
+    """Run it once; 0 when every recording is right and no packet was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--rate", type=float, default=200.0, help="set-ups a second")
+    parser.add_argument("--hold", type=float, default=30.0, help="seconds for which all calls are held")
+    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "calls.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="siprec-bench-") as folder:
+        result = measure(Path(folder), options.calls, options.rate, options.hold)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+    _print(result)
+    good = result["recordings_verified"] == result["calls"]
+    return 0 if good and result["packets_recorded"] == result["packets_sent"] else 1
+
+
+def measure(folder: Path, calls: int, rate: float, hold_s: float) -> dict[str, Any]:
+    """One run in `folder`."""
+    port, metrics = _free_port(), _free_port()
+    config = folder / "siprec.yaml"
+    config.write_text(
+        f"sip: {{listen: ['udp://127.0.0.1:{port}']}}\n"
+        f"rtp: {{workers: 1, ports: 10000-{9999 + max(400, 4 * calls + 400)}}}\n"
+        "storage: {reserve_mb_per_call: 1, low_water_mb: 0}\n"
+        f"metrics: {{listen: '127.0.0.1:{metrics}'}}\nlog: {{level: warning}}\n"
+    )
+    recorder = subprocess.Popen(
+        [Path(sys.executable).parent / "siprec", "serve", "-c", config], stdout=subprocess.PIPE
+    )
+    try:
+        assert recorder.stdout is not None
+        for _ in range(3):
+            recorder.stdout.readline()  # it is ready when it has said where to call
+        time.sleep(_RING_S)
+        return _run(folder, recorder.pid, port, calls, rate, hold_s)
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        recorder.wait(60)
+
+
+def _run(folder: Path, pid: int, port: int, calls: int, rate: float, hold_s: float) -> dict[str, Any]:
+    pids = machine.children(pid)
+    base = machine.pss_bytes(pids)
+    options = {"host": "127.0.0.1", "port": port, "calls": calls, "rate": rate, "hold_s": hold_s}
+    generator = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load_generator", json.dumps(options)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert generator.stdout is not None
+    up = json.loads(generator.stdout.readline())
+    began, cpu, whole = time.monotonic(), machine.cpu_seconds(pids), machine.machine_cpu_seconds()
+    held = json.loads(generator.stdout.readline())
+    seconds = time.monotonic() - began
+    cores = (machine.cpu_seconds(pids) - cpu) / seconds
+    system = (machine.machine_cpu_seconds() - whole) / seconds
+    used = machine.pss_bytes(pids)
+    down = json.loads(generator.stdout.readline())
+    generator.wait(30)
+    _wait_until_written(folder)
+    checked = verify(folder / "recordings", down["calls"])
+    return {
+        "command": " ".join(
+            ["python -m benchmarks.calls", f"--calls {calls} --rate {rate:g} --hold {hold_s:g}"]
+        ),
+        "machine": machine.description(),
+        "receive": "udp",
+        "calls": calls,
+        **checked,
+        "cores_per_1000_calls": round(cores * 1000 / calls, 3),
+        "system_cores": round(system, 3),
+        "rss_per_call_bytes": (used - base) // calls,
+        "rss_base_bytes": base,
+        "setup_p50_ms": round(statistics.median(up["setup_s"]) * 1000, 2),
+        "setup_p99_ms": round(float(np.percentile(up["setup_s"], 99)) * 1000, 2),
+        "setups_per_s": rate,
+        "setups_failed": up["failed"],
+        "generator_late_rounds": held["late"],
+        "generator_send_errors": down["errors"],
+    }
+
+
+def _wait_until_written(folder: Path) -> None:
+    give_up = time.monotonic() + 60
+    with ControlClient(folder / "siprec.sock") as client:
+        while client.call("status")["open"] and time.monotonic() < give_up:
+            time.sleep(0.2)
+
+
+def verify(recordings: Path, calls: list[dict[str, Any]]) -> dict[str, int]:
+    """Compare every recording with what was sent, sample by sample, and its document with what was counted."""
+    voice = g711.ULAW[voice_table()[:TABLE]]
+    documents = [json.loads(path.read_text()) for path in recordings.rglob("recording.json")]
+    by_call = {document["dialogs"][0]["call_id"]: document for document in documents}
+    verified = recorded = 0
+    for call in calls:
+        document = by_call.get(call["call_id"])
+        if document is None:
+            continue
+        recorded += sum(leg["packets"] for leg in document["legs"])
+        verified += _is_right(document, call, voice)
+    sent = sum(sum(call["sent"]) for call in calls)
+    return {"packets_sent": sent, "packets_recorded": recorded, "recordings_verified": verified}
+
+
+def _is_right(document: dict[str, Any], call: dict[str, Any], voice: np.ndarray) -> bool:
+    audio, rate = soundfile.read(document["path"], dtype="int16", always_2d=True)
+    if rate != 8000 or audio.shape[1] != 2 or document["verdict"]["result"] != "complete":
+        return False
+    for channel in (0, 1):
+        length = call["sent"][channel] * FRAME
+        wanted = voice[(call["first"][channel] + np.arange(length)) % TABLE]
+        start = _find(audio[:, channel], wanted)
+        if start < 0 or audio[:start, channel].any() or audio[start + length :, channel].any():
+            return False
+    return True
+
+
+def _find(audio: np.ndarray, wanted: np.ndarray) -> int:
+    """Where `wanted` stands in `audio`; -1 if it does not, sample by sample."""
+    for start in np.flatnonzero(audio[: max(0, len(audio) - len(wanted) + 1)] == wanted[0]).tolist():
+        if (audio[start : start + len(wanted)] == wanted).all():
+            return int(start)
+    return -1
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def _print(result: dict[str, Any]) -> None:
+    width = max(len(name) for name in result)
+    for name, value in result.items():
+        if not isinstance(value, dict):
+            print(f"{name:{width}}  {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

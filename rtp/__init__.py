@@ -1,0 +1,1 @@
+"""RTP: packets in columns, sequence, timeline, clock, statistics (pure); receivers and ports (shells)."""

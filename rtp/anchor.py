@@ -1,0 +1,188 @@
+"""Anchoring a stream to arrival: its first packets, jumps of the timestamp, restarts and late packets.
+
+Row by row, for the few legs of a batch in which something is unusual (INTEROP 3.11 and 3.12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from siprec.rtp.packet import Bool
+from siprec.rtp.sequence import I64, U32
+from siprec.rtp.state import LATE_NONE, Rows
+
+SNAP_S = 0.1
+"A new stream that begins this close behind the one before continues it: jitter, not silence."
+AHEAD_MARGIN_S = 0.1
+"A timestamp may run this far ahead of arrival, beside the hold-back."
+STEADY_S = 0.005
+"Two late packets whose lateness differs by less: the sender's clock has moved, no burst is catching up."
+
+
+@dataclass(slots=True)
+class TimelineEvent:
+    """A stream was anchored (`anchored`) or its timestamp moved against arrival (`jump`)."""
+
+    type: str
+    leg: int
+    ssrc: int
+    p: int
+    "Position from which the new anchor holds, in samples from the epoch."
+    moved: int
+    "How far the stream's timestamps were moved, in samples; 0 for a first anchor."
+
+
+class Anchor:
+    """Places the rows of one stream at a time; updates its STREAM and LEG rows."""
+
+    def __init__(self, legs: Rows, streams: Rows, *, hold_back_s: float) -> None:
+        self._legs, self._streams = legs, streams
+        self.ahead_s = hold_back_s + AHEAD_MARGIN_S
+
+    def place(
+        self,
+        stream: int,
+        ext: I64,
+        timestamp: U32,
+        arrived: npt.NDArray[np.float64],
+        samples: I64,
+        events: list[TimelineEvent],
+    ) -> tuple[I64, Bool]:
+        """Ring position of each row and whether to place it: int64[k], bool[k].
+
+        ext: extended sequence numbers; timestamp: as received; arrived: in samples from the epoch; samples: audio
+        of each row. All in order of arrival. Late rows are counted and left out.
+        """
+        row, leg = self._streams[stream], self._legs[stream >> 1]
+        u = np.zeros(ext.shape, np.int64)
+        keep = np.zeros(ext.shape, np.bool_)
+        i = 0
+        while i < ext.size:
+            number, at = int(ext[i]), float(arrived[i])
+            if not row["anchored"]:
+                self._first(row, leg, stream >> 1, timestamp[i:], at, events)
+                rest = self._regular(row, leg, ext[i:], timestamp[i:], arrived[i:], samples[i:])
+                if rest is not None:
+                    u[i:], keep[i:] = rest, True
+                    break
+            ext_ts = _extended(int(timestamp[i]), int(row["newest_ts"]))
+            place = ext_ts - int(row["ts_base"])
+            if self._jumped(row, leg, number, place, at):
+                place = self._rebase(row, leg, stream >> 1, ext_ts, place, at, events)
+            u[i] = place
+            keep[i] = self._accept(row, leg, number, place, at, int(samples[i]))
+            if number > row["newest"]:
+                row["newest"], row["newest_u"], row["newest_ts"] = number, place, ext_ts
+            if keep[i]:
+                leg["top_u"] = max(int(leg["top_u"]), place + int(samples[i]))
+            i += 1
+        return u, keep
+
+    def _regular(
+        self,
+        row: Any,
+        leg: Any,
+        ext: I64,
+        timestamp: U32,
+        arrived: npt.NDArray[np.float64],
+        samples: I64,
+    ) -> I64 | None:
+        """Places of the packets after a first anchor, all at once when nothing about them is unusual."""
+        step = (timestamp.astype(np.int64) - int(timestamp[0])) & 0xFFFFFFFF
+        u = int(timestamp[0]) - int(row["ts_base"]) + step
+        p = u + int(leg["delta"])
+        early = (p - arrived > self.ahead_s * leg["rate"]).any()
+        outside = p[0] < leg["floor_p"] or (p + samples > leg["ceiling_p"]).any()
+        if early or outside or (np.diff(ext) <= 0).any() or (np.diff(u) <= 0).any():
+            return None
+        row["newest"], row["newest_u"], row["newest_ts"] = ext[-1], u[-1], int(timestamp[0]) + step[-1]
+        leg["top_u"] = max(int(leg["top_u"]), int(u[-1] + samples[-1]))
+        return u
+
+    def _first(
+        self, row: Any, leg: Any, number: int, timestamp: U32, at: float, events: list[TimelineEvent]
+    ) -> None:
+        """Anchor a stream: the lowest timestamp among its first packets arrived now."""
+        first = int(timestamp[0])
+        place = self._join(leg, at)
+        lead = 0
+        if leg["segments"]:
+            back = (first - timestamp.astype(np.int64)) & 0xFFFFFFFF
+            near = back[back < leg["rate"]]
+            lead = int(near.max()) if near.size else 0
+        else:
+            leg["lowest_u"] = place
+        leg["segments"] += 1
+        row["anchored"] = 1
+        row["newest_ts"] = first
+        row["ts_base"] = first - lead - place
+        row["newest_u"] = place + lead - 1
+        row["late_dev"] = LATE_NONE
+        events.append(TimelineEvent("anchored", number, int(row["ssrc"]), place + int(leg["delta"]), 0))
+
+    def _join(self, leg: Any, at: float) -> int:
+        """Ring position of what arrives at `at`: behind what was placed, never over it.
+
+        A small gap is closed: with SNAP_S it is jitter of the first packet and not a pause.
+        """
+        place = round(at) - int(leg["delta"])
+        if not leg["segments"]:
+            return place
+        behind = int(leg["top_u"]) - place
+        if -SNAP_S * leg["rate"] <= behind <= self.ahead_s * leg["rate"]:
+            return int(leg["top_u"])
+        return place
+
+    def _jumped(self, row: Any, leg: Any, number: int, place: int, at: float) -> bool:
+        """Whether a newer packet's timestamp cannot be true: back or standing still, or far ahead of arrival.
+
+        Far behind arrival is a jump too, once two packets in turn are late by the same time: after a stall of
+        the network the packets come in a burst that catches up, a sender with a moved clock does not.
+        """
+        if number <= row["newest"]:
+            return False
+        dev = place + int(leg["delta"]) - at
+        late = place + int(leg["delta"]) < leg["floor_p"]
+        steady = late and abs(dev - float(row["late_dev"])) < STEADY_S * leg["rate"]
+        row["late_dev"] = round(dev) if late else LATE_NONE
+        return bool(place <= row["newest_u"] or dev > self.ahead_s * leg["rate"] or steady)
+
+    def _rebase(
+        self, row: Any, leg: Any, number: int, ext_ts: int, place: int, at: float, events: list[TimelineEvent]
+    ) -> int:
+        moved = self._join(leg, at)
+        row["ts_base"] = ext_ts - moved
+        row["late_dev"] = LATE_NONE
+        events.append(
+            TimelineEvent("jump", number, int(row["ssrc"]), moved + int(leg["delta"]), moved - place)
+        )
+        return moved
+
+    def _accept(self, row: Any, leg: Any, number: int, place: int, at: float, samples: int) -> bool:
+        """Whether the row is in time and the ring has room for it; counts those that are not placed.
+
+        An earlier first packet moves a leg of which nothing was written yet.
+        """
+        lowest, delta = int(leg["lowest_u"]), int(leg["delta"])
+        earlier = lowest - place
+        unwritten = leg["segments"] == 1 and lowest + delta >= leg["floor_p"]
+        if 0 < earlier <= self.ahead_s * leg["rate"] - delta and unwritten:
+            leg["delta"] += earlier
+            leg["lowest_u"] = place
+        p = place + int(leg["delta"])
+        stale = number < row["newest"] and p - at > self.ahead_s * leg["rate"]  # from before a jump
+        if p < leg["floor_p"] or stale:
+            leg["late"] += 1
+            return False
+        if p + samples > leg["ceiling_p"]:
+            leg["no_room"] += 1
+            return False
+        return True
+
+
+def _extended(timestamp: int, reference: int) -> int:
+    return reference + ((timestamp - reference + 2**31) & 0xFFFFFFFF) - 2**31

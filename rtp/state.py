@@ -1,0 +1,102 @@
+"""What is known of each leg and stream, as columns: one structured row a leg, two streams (SSRCs) a leg.
+
+These rows are what survives a worker: they are published to shared memory after each batch (see
+`siprec.media.memory`), so a change of a dtype here is a change of `STATE_VERSION`.
+
+Positions. `p` counts samples of the recording's rate from the recording's `epoch_ns` (monotonic). Rings are
+addressed by `u = p - delta`: while the first packets of a leg come in, an earlier one moves the whole leg by
+`delta`, without a sample being copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+STATE_VERSION = 2
+STREAMS_PER_LEG = 2
+HISTORY = 256
+"Sequence numbers remembered per stream; a power of two."
+
+
+def _record(fields: list[tuple[str, str]]) -> np.dtype[Any]:
+    """A row of whole 8-byte words, so that rows can be copied as words."""
+    return np.dtype(fields, align=True)
+
+
+LEG: np.dtype[Any] = _record(
+    [
+        ("active", "u1"),
+        ("current", "u1"),  # which of its two streams is sending now
+        ("segments", "i4"),  # times the leg was anchored to arrival
+        ("rate", "i4"),  # samples a second
+        ("epoch_ns", "i8"),
+        ("end_ns", "i8"),  # packets that arrived later do not belong to the leg; 0 while it is open
+        ("mute_from", "i8"),  # packets that arrived in this span are not recorded (inactive); ns, 0 for none
+        ("mute_until", "i8"),
+        ("source", "u8"),  # latched source, see siprec.rtp.source
+        ("sdp_source", "u8"),
+        ("source_ns", "i8"),  # last packet from the latched source
+        ("delta", "i8"),
+        ("lowest_u", "i8"),
+        ("top_u", "i8"),  # behind the last placed sample
+        ("floor_p", "i8"),  # everything below went to the writer
+        ("ceiling_p", "i8"),  # the ring has no room from here on
+        ("first_ns", "i8"),
+        ("last_ns", "i8"),
+        ("packets", "i8"),  # accepted, duplicates not counted
+        ("octets", "i8"),
+        ("lost_before", "i8"),  # in streams that ended
+        ("late", "i8"),
+        ("duplicates", "i8"),
+        ("dropped", "i8"),  # by the kernel, SO_RXQ_OVFL
+        ("no_room", "i8"),  # packets whose audio found no room in the ring or the pool
+        ("foreign", "i8"),  # from another source, or of no kind we know
+        ("broken", "i8"),
+        ("capped", "i8"),  # ticks in which the cap of rows was reached
+        ("undecodable", "i8"),
+        ("discarded", "i8"),  # while inactive, after the end, or of one stream too many
+        ("rtcp", "i8"),
+        ("noise", "i8"),  # comfort noise packets
+        ("events", "i8"),  # telephone-event packets
+    ]
+)
+
+STREAM: np.dtype[Any] = _record(
+    [
+        ("live", "u1"),
+        ("anchored", "u1"),
+        ("ssrc", "u4"),
+        ("base", "i8"),  # first extended sequence number
+        ("highest", "i8"),
+        ("received", "i8"),
+        ("checked", "i8"),  # gaps are known up to here
+        ("horizon", "i8"),  # highest when last checked
+        ("odd_seq", "i4"),  # sequence number that would confirm a restart, -1 if none
+        ("ts_base", "i8"),  # u = extended timestamp - ts_base
+        ("newest", "i8"),  # extended sequence number of the newest audio packet
+        ("newest_u", "i8"),
+        ("newest_ts", "i8"),
+        ("late_dev", "i8"),  # deviation of the last late packet, LATE_NONE if none
+        ("transit", "f8"),  # RFC 3550 A.8, in samples
+        ("jitter", "f8"),
+    ]
+)
+LATE_NONE = 1 << 62
+NO_CEILING = 1 << 62
+
+Rows = npt.NDArray[Any]
+
+
+def new_legs(count: int) -> Rows:
+    """Fresh rows for `count` legs: LEG[count], all zero but for `ceiling_p`."""
+    legs = np.zeros(count, LEG)
+    legs["ceiling_p"] = NO_CEILING
+    return legs
+
+
+def new_streams(count: int) -> Rows:
+    """Fresh rows for the streams of `count` legs: STREAM[2 * count]; leg i owns rows 2i and 2i+1."""
+    return np.zeros(STREAMS_PER_LEG * count, STREAM)

@@ -1,0 +1,272 @@
+"""Where each packet's audio belongs on the call's clock, for all streams of a batch at once.
+
+A packet's place comes from its RTP timestamp, anchored to arrival at the first packet of a stream (DESIGN rule 3).
+There is no jitter buffer to sort: audio is written into a ring at its place, and the writer takes what is
+older than the hold-back. Reordering, loss, DTX and wraps need no code of their own. What does not fit the
+arrival clock (a jump, a restart, a late packet) goes row by row through `siprec.rtp.anchor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from siprec.rtp.anchor import Anchor, TimelineEvent
+from siprec.rtp.groups import Groups, stable_order
+from siprec.rtp.loss import LossGap, gaps_of
+from siprec.rtp.packet import Bool
+from siprec.rtp.sequence import (
+    I32,
+    I64,
+    U32,
+    History,
+    StreamChange,
+    assign_known,
+    assign_leg,
+    delta16,
+    delta32,
+)
+from siprec.rtp.state import Rows
+from siprec.rtp.stats import update_jitter
+
+__all__ = ["Batch", "Placement", "Timeline"]
+
+_LEAP = 64
+"Packets missing in a row from which on the gap is noted at once: soon the history has forgotten its edges."
+
+
+@dataclass(slots=True)
+class Batch:
+    """Accepted RTP packets, rows of one leg together and in order of arrival."""
+
+    number: int
+    leg: I64
+    seq: I32
+    timestamp: U32
+    ssrc: U32
+    arrival_ns: I64
+    "Monotonic."
+    audio: Bool
+    "Rows whose audio is to be placed; the others (events, comfort noise) only count in the sequence."
+    samples: I64
+    "Samples of audio at the leg's rate."
+
+
+@dataclass(slots=True)
+class Placement:
+    """What became of a batch, by the batch's own row numbers."""
+
+    rows: I64
+    "Rows to place, int64[k]."
+    u: I64
+    "Ring position of each, int64[k]."
+    fresh: Bool
+    "bool[n]: not a duplicate and not left out."
+    changes: list[StreamChange]
+    events: list[TimelineEvent]
+    gaps: list[LossGap]
+    "Gaps too long to wait for `find_gaps`, and those before them."
+
+
+@dataclass(slots=True)
+class _Leap:
+    """A row whose sequence number is far ahead of all before it. top_u: of the leg, before the batch."""
+
+    row: int
+    stream: int
+    packets: int
+    top_u: int
+
+
+class Timeline:
+    """Positions for a set of legs. Pure: state rows in and out, time comes with the packets."""
+
+    def __init__(self, legs: Rows, streams: Rows, history: History, *, hold_back_s: float) -> None:
+        """legs: LEG[n], streams: STREAM[2n], both updated in place."""
+        self._legs, self._streams, self._history = legs, streams, history
+        self._anchor = Anchor(legs, streams, hold_back_s=hold_back_s)
+
+    def place(self, batch: Batch) -> Placement:
+        """Take a batch (n > 0) into the streams' state and say where its audio goes."""
+        stream, changes = self._assign(batch)
+        fresh = stream >= 0
+        order = self._sorted(stream, fresh)
+        ext = np.zeros(stream.shape, np.int64)
+        out = Placement(rows=order, u=np.zeros(0, np.int64), fresh=fresh, changes=changes, events=[], gaps=[])
+        leaps: list[_Leap] = []
+        if order.size < fresh.size:
+            np.add.at(self._legs["discarded"], batch.leg[~fresh], 1)
+        if order.size:
+            fresh[order], leaps = self._sequence(batch, stream[order], order, ext, out)
+        out.rows = rows = order[fresh[order] & batch.audio[order]]
+        if rows.size:
+            out.rows, out.u = self._place_audio(batch, rows, stream[rows], ext[rows], out.events)
+            rows = out.rows
+            self._history.remember(stream[rows], ext[rows], out.u, batch.samples[rows])
+        for leap in leaps:
+            self._measure(leap, batch, out)
+        return out
+
+    def _assign(self, batch: Batch) -> tuple[I64, list[StreamChange]]:
+        """Stream of each row; legs with anything unusual are looked at by themselves."""
+        stream, certain = assign_known(self._streams, batch.leg, batch.ssrc, batch.seq)
+        changes: list[StreamChange] = []
+        if not certain.all():
+            for leg in np.unique(batch.leg[~certain]).tolist():
+                rows = np.flatnonzero(batch.leg == leg)
+                stream[rows], new = assign_leg(
+                    self._legs, self._streams, leg, batch.ssrc[rows], batch.seq[rows]
+                )
+                changes += new
+        return stream, changes
+
+    @staticmethod
+    def _sorted(stream: I64, wanted: Bool) -> I64:
+        rows = np.arange(stream.size, dtype=np.int64) if wanted.all() else np.flatnonzero(wanted)
+        order = stable_order(stream[rows])
+        return rows if order is None else rows[order]
+
+    def _sequence(
+        self, batch: Batch, stream: I64, order: I64, ext: I64, out: Placement
+    ) -> tuple[Bool, list[_Leap]]:
+        """Unwrap, drop duplicates, count; fills `ext` and returns which rows are new, and leaps."""
+        streams = self._streams
+        groups = Groups.of(stream)
+        highest = streams["highest"][stream]
+        numbers = highest + delta16(batch.seq[order], highest)
+        ext[order] = numbers
+        leaps: list[_Leap] = []
+        top, before = np.maximum.reduceat(numbers, groups.starts), streams["highest"][groups.key]
+        for g in np.flatnonzero(top - before > _LEAP).tolist():
+            leaps += self._leaps(int(groups.key[g]), order[groups.rows(g)], numbers[groups.rows(g)], out)
+        fresh = self._history.unseen(stream, numbers, batch.number)
+        streams["highest"][groups.key] = np.maximum(before, top)
+        streams["base"][groups.key] = np.minimum(
+            streams["base"][groups.key], np.minimum.reduceat(numbers, groups.starts)
+        )
+        new = np.add.reduceat(fresh.astype(np.int64), groups.starts)
+        streams["received"][groups.key] += new
+        self._count(groups, new, batch.arrival_ns[order], order)
+        return fresh, leaps
+
+    def _leaps(self, stream: int, rows: I64, numbers: I64, out: Placement) -> list[_Leap]:
+        """Long gaps before rows of one stream. Gaps before these are listed now, while they are known."""
+        row = self._streams[stream]
+        reached = np.maximum.accumulate(np.append(row["highest"], numbers))
+        steps = numbers - reached[:-1]
+        long = np.flatnonzero(steps > _LEAP)
+        if not long.size:
+            return []
+        if row["received"]:
+            out.gaps += gaps_of(self._legs, self._streams, self._history, stream, final=True)
+        row["checked"] = numbers[long[-1]] - 1
+        top_u = int(self._legs["top_u"][stream >> 1])
+        leaps = []
+        for i in np.flatnonzero(steps[: long[-1] + 1] > 1).tolist():
+            if not (
+                (numbers > reached[i]) & (numbers < numbers[i])
+            ).any():  # else they come later in the batch
+                leaps.append(_Leap(int(rows[i]), stream, int(steps[i]) - 1, top_u))
+        return leaps
+
+    def _measure(self, leap: _Leap, batch: Batch, out: Placement) -> None:
+        """List the gap before a leap: from behind everything placed before it to its own place."""
+        own = np.flatnonzero(out.rows == leap.row)
+        if not own.size:
+            return
+        leg = leap.stream >> 1
+        earlier = (batch.leg[out.rows] == leg) & (out.rows < leap.row)
+        ends = (out.u + batch.samples[out.rows])[earlier]
+        start, end = max([leap.top_u, *ends.tolist()]), int(out.u[own[0]])
+        if start < end:
+            delta = int(self._legs["delta"][leg])
+            out.gaps.append(LossGap(leg, start + delta, end + delta, leap.packets))
+
+    def _count(self, groups: Groups, new: I64, arrival: I64, rows: I64) -> None:
+        """Leg counters. A leg may have two groups, one of each stream: hence the `at` forms."""
+        legs, leg = self._legs, groups.key >> 1
+        np.add.at(legs["packets"], leg, new)
+        doubled = groups.counts > new
+        np.add.at(legs["duplicates"], leg[doubled], (groups.counts - new)[doubled])
+        began = arrival[groups.starts]
+        legs["current"][leg] = groups.key & 1
+        twice = np.flatnonzero(leg[1:] == leg[:-1])
+        if twice.size:
+            # the stream of the leg's last row is its current one; its first row may be of either
+            later = twice + (rows[groups.last[twice + 1]] > rows[groups.last[twice]])
+            legs["current"][leg[later]] = groups.key[later] & 1
+            began[twice] = began[twice + 1] = np.minimum(began[twice], began[twice + 1])
+        early = (legs["first_ns"][leg] == 0) | (legs["first_ns"][leg] > began)
+        legs["first_ns"][leg[early]] = began[early]
+        np.maximum.at(legs["last_ns"], leg, arrival[groups.last])
+
+    def _place_audio(
+        self, batch: Batch, rows: I64, stream: I64, ext: I64, events: list[TimelineEvent]
+    ) -> tuple[I64, I64]:
+        streams, legs = self._streams, self._legs
+        groups = Groups.of(stream)
+        leg = stream >> 1
+        rate = legs["rate"][leg].astype(np.float64)
+        arrived = (batch.arrival_ns[rows] - legs["epoch_ns"][leg]) * (rate / 1e9)
+        newest_ts = streams["newest_ts"][groups.key]
+        ext_ts = newest_ts[groups.of_row] + delta32(batch.timestamp[rows], newest_ts[groups.of_row])
+        u = ext_ts - streams["ts_base"][stream]
+        odd = self._odd(groups, stream, leg, ext, u, arrived, batch.samples[rows])
+        keep = np.ones(rows.shape, np.bool_)
+        plain = np.add.reduceat(odd.astype(np.int64), groups.starts) == 0
+        # before the others: a stream that begins continues what the one before it sent in this very batch
+        tops = np.maximum.reduceat(u + batch.samples[rows], groups.starts)
+        np.maximum.at(legs["top_u"], groups.key[plain] >> 1, tops[plain])
+        unusual = np.flatnonzero(~plain)
+        for g in unusual[np.argsort(rows[groups.starts[unusual]])].tolist():
+            span = groups.rows(g)
+            u[span], keep[span] = self._anchor.place(
+                int(groups.key[g]),
+                ext[span],
+                batch.timestamp[rows[span]],
+                arrived[span],
+                batch.samples[rows[span]],
+                events,
+            )
+        self._advance(groups, plain, ext, ext_ts, u)
+        update_jitter(streams, groups, arrived, u, keep)
+        return (rows, u) if keep.all() else (rows[keep], u[keep])
+
+    def _odd(
+        self,
+        groups: Groups,
+        stream: I64,
+        leg: I64,
+        ext: I64,
+        u: I64,
+        arrived: npt.NDArray[np.float64],
+        samples: I64,
+    ) -> Bool:
+        """Rows that need a closer look.
+
+        No anchor yet, too early, late, no room in the ring, or time that runs against the sequence.
+        """
+        streams, legs = self._streams, self._legs
+        p = u + legs["delta"][leg]
+        ahead = p - arrived > self._anchor.ahead_s * legs["rate"][leg]
+        steps = ext - groups.previous(ext, streams["newest"][groups.key])
+        moved = u - groups.previous(u, streams["newest_u"][groups.key])
+        against = (steps > 0) != (moved > 0)
+        odd: Bool = (streams["anchored"][stream] == 0) | ahead | against
+        odd |= (p < legs["floor_p"][leg]) | (u < legs["lowest_u"][leg])
+        odd |= p + samples > legs["ceiling_p"][leg]
+        return odd
+
+    def _advance(self, groups: Groups, plain: Bool, ext: I64, ext_ts: I64, u: I64) -> None:
+        """Note the newest packet of the streams in which nothing was odd (`Anchor` does it for the others)."""
+        streams = self._streams
+        key = groups.key[plain]
+        newest = np.maximum.reduceat(ext, groups.starts)[plain]
+        ahead = newest > streams["newest"][key]
+        key = key[ahead]
+        streams["newest"][key] = newest[ahead]
+        # without oddities time and sequence agree, so the largest of each belong to the same packet
+        streams["newest_u"][key] = np.maximum.reduceat(u, groups.starts)[plain][ahead]
+        streams["newest_ts"][key] = np.maximum.reduceat(ext_ts, groups.starts)[plain][ahead]

@@ -1,0 +1,1 @@
+"""The `siprec` command: one file per command."""

@@ -1,0 +1,256 @@
+"""A recording that is going on, and its document at any moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from siprec.media.protocol import LegReport, LegSpec
+from siprec.media.supervisor import MediaRecording
+from siprec.recording.parties import ChannelPlan, PlannedLeg
+from siprec.recording.session import RecordingSession
+from siprec.recording.verdict import Judgement, LegEvidence, judge, judge_leg
+from siprec.rtp.ports import PortPair
+from siprec.sip.dialog import Dialog
+from siprec.storage import model
+from siprec.storage.timestamps import from_unix_ns, rfc3339
+
+MAX_EVENTS = 1000
+"Events kept per recording; what comes later is counted."
+
+
+@dataclass(slots=True)
+class LiveLeg:
+    """One m-line of a dialog, recorded on one channel."""
+
+    id: int
+    "Its place in the recording's legs."
+    index: int
+    "Of the m-line."
+    call_id: str
+    pair: PortPair
+    spec: LegSpec
+    label: str | None
+    was_active: bool
+    active_since: float | None
+    "Monotonic seconds since when it is to send; None while it is not."
+    planned: PlannedLeg | None = None
+    alarmed: bool = False
+    report: LegReport | None = None
+
+
+@dataclass(slots=True)
+class LiveDialog:
+    """A dialog that carries the recording, or did."""
+
+    call_id: str
+    from_: str
+    to: str
+    src: str
+    from_tag: str
+    to_tag: str
+    started_unix_ns: int
+    ended_unix_ns: int | None = None
+
+
+@dataclass(slots=True)
+class LiveEvent:
+    """Something that happened. at_ns: monotonic."""
+
+    at_ns: int
+    type: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class LiveRecording:
+    """One recording from its admission to its document's last form."""
+
+    id: str
+    folder: Path
+    audio: Path
+    format: str
+    rate: int
+    started: datetime
+    opened_ns: int
+    "Monotonic, at admission."
+    opened_unix_ns: int
+    session: RecordingSession
+    audio_fd: int = -1
+    media: MediaRecording | None = None
+    dialog: Dialog | None = None
+    dialogs: list[LiveDialog] = field(default_factory=list)
+    legs: list[LiveLeg] = field(default_factory=list)
+    events: list[LiveEvent] = field(default_factory=list)
+    events_left_out: int = 0
+    search_keys: list[tuple[str, str]] = field(default_factory=list)
+    participants: dict[tuple[str, str], None] = field(default_factory=dict)
+    "Everybody who took part, in order of appearance."
+    answered_ns: int | None = None
+    t0_ns: int | None = None
+    end_ns: int | None = None
+    frames: int | None = None
+    ended_by_peer: bool = False
+    interrupted: bool = False
+    write_error: str | None = None
+    state: str = "recording"
+    judgement: Judgement | None = None
+
+    def event(self, at_ns: int, type_: str, **data: Any) -> None:
+        """Note something, up to MAX_EVENTS."""
+        if len(self.events) >= MAX_EVENTS:
+            self.events_left_out += 1
+            return
+        self.events.append(LiveEvent(at_ns, type_, data))
+
+    def leg_of(self, index: int) -> LiveLeg | None:
+        """The newest leg of an m-line."""
+        return next((leg for leg in reversed(self.legs) if leg.index == index), None)
+
+    def apply_plan(self, plan: ChannelPlan) -> None:
+        """Who is on which leg, as known now."""
+        for leg in self.legs:
+            leg.planned = plan.leg(leg.index) or leg.planned
+        for party in plan.participants:
+            self.participants.setdefault((party.aor, party.name))
+
+    def unix_ns(self, at_ns: int) -> int:
+        """Wall-clock time of a monotonic one, by the clocks at admission."""
+        return self.opened_unix_ns + at_ns - self.opened_ns
+
+    def judge(self) -> Judgement:
+        """The verdict by the reports of all legs."""
+        return judge(
+            [evidence(leg) for leg in self.legs],
+            ended_by_peer=self.ended_by_peer,
+            write_error=self.write_error is not None,
+            interrupted=self.interrupted,
+        )
+
+
+def evidence(leg: LiveLeg) -> LegEvidence:
+    """What was counted on a leg, for the verdict."""
+    report = leg.report
+    if report is None:
+        return LegEvidence(leg=leg.id, was_active=leg.was_active, packets=0)
+    counts = report.counts
+    return LegEvidence(
+        leg=leg.id,
+        was_active=leg.was_active,
+        packets=counts["packets"],
+        lost=counts["lost"],
+        late=counts["late"],
+        dropped=counts["dropped"],
+        undecodable=counts["undecodable"],
+        sender_packets=report.sender_packets,
+        gaps=tuple((start, end, packets) for start, end, packets in report.gaps),
+    )
+
+
+def document(live: LiveRecording) -> model.Recording:
+    """The recording as `recording.json`, journal and catalogue have it."""
+    zero = live.t0_ns or live.answered_ns or live.opened_ns
+    end = live.end_ns
+    extra: dict[str, Any] = {"events_left_out": live.events_left_out} if live.events_left_out else {}
+    if live.write_error:
+        extra["write_error"] = live.write_error
+    return model.Recording(
+        id=live.id,
+        started_at=rfc3339(live.started),
+        state=live.state,
+        verdict=_verdict(live.judgement),
+        t0=_moment(live, live.t0_ns),
+        t_end=_moment(live, end),
+        ended_at=_moment(live, end),
+        duration_s=round((end - zero) / 1e9, 3) if end is not None else None,
+        path=str(live.audio),
+        format=live.format,
+        sample_rate=live.rate,
+        channels=_channels(live),
+        legs=[_leg(live, leg, zero) for leg in live.legs],
+        dialogs=[_dialog(dialog) for dialog in live.dialogs],
+        session_id=next(iter(live.session.metadata.sessions), None),
+        group_id=next(iter(live.session.metadata.groups), None),
+        participants=[model.Participant(aor=aor, name=name or None) for aor, name in live.participants],
+        events=[
+            model.Event(at_s=round((event.at_ns - zero) / 1e9, 3), type=event.type, extra=event.data)
+            for event in sorted(live.events, key=lambda event: event.at_ns)
+        ],
+        search_keys=[model.SearchKey(name=name, value=value) for name, value in live.search_keys],
+        extra=extra,
+    )
+
+
+def _moment(live: LiveRecording, at_ns: int | None) -> str | None:
+    return rfc3339(from_unix_ns(live.unix_ns(at_ns))) if at_ns is not None else None
+
+
+def _verdict(judgement: Judgement | None) -> model.Verdict:
+    if judgement is None:
+        return model.Verdict()
+    findings = [
+        model.Finding(
+            reason=item.reason,
+            leg=item.leg,
+            at_s=round(item.at_s, 4) if item.at_s is not None else None,
+            length_s=round(item.length_s, 4) if item.length_s is not None else None,
+        )
+        for item in judgement.found
+    ]
+    return model.Verdict(result=judgement.result, reasons=judgement.reasons, findings=findings)
+
+
+def _channels(live: LiveRecording) -> list[model.Channel]:
+    count = live.session.plan.channels if live.session.plan is not None else 0
+    channels = []
+    for index in range(count):
+        legs = [leg for leg in live.legs if leg.planned is not None and leg.planned.channel == index]
+        roles = {leg.planned.role.value for leg in legs if leg.planned is not None}
+        role = roles.pop() if len(roles) == 1 else "mixed" if roles else "unknown"
+        channels.append(model.Channel(index=index, role=role, legs=[leg.id for leg in legs]))
+    return channels
+
+
+def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
+    owners = leg.planned.participants if leg.planned is not None else ()
+    out = model.Leg(
+        id=leg.id,
+        channel=leg.spec.channel,
+        label=leg.label,
+        call_id=leg.call_id,
+        participants=[model.Participant(aor=party.aor, name=party.name or None) for party in owners],
+    )
+    report = leg.report
+    if report is None:
+        return out
+    counts = report.counts
+    out.codecs, out.ssrcs, out.jitter_ms = report.codecs, report.ssrcs, report.jitter_ms
+    out.packets, out.lost, out.late = counts["packets"], counts["lost"], counts["late"]
+    out.duplicates, out.dropped = counts["duplicates"], counts["dropped"]
+    out.first_packet_at = _moment(live, _ns(zero, report.first_at))
+    out.last_packet_at = _moment(live, _ns(zero, report.last_at))
+    more = ("octets", "foreign", "broken", "capped", "undecodable", "discarded", "rtcp", "noise", "events")
+    out.extra = {name: counts[name] for name in more}
+    verdict = judge_leg(evidence(leg))
+    out.verdict = _verdict(verdict)
+    return out
+
+
+def _ns(zero: int, seconds: float | None) -> int | None:
+    return zero + round(seconds * 1e9) if seconds is not None else None
+
+
+def _dialog(dialog: LiveDialog) -> model.Dialog:
+    ended = dialog.ended_unix_ns
+    return model.Dialog(
+        call_id=dialog.call_id,
+        from_=dialog.from_,
+        to=dialog.to,
+        src=dialog.src,
+        from_tag=dialog.from_tag,
+        to_tag=dialog.to_tag,
+        started_at=rfc3339(from_unix_ns(dialog.started_unix_ns)),
+        ended_at=rfc3339(from_unix_ns(ended)) if ended is not None else None,
+    )

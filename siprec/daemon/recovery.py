@@ -1,0 +1,73 @@
+"""Recordings that a daemon before this one left unfinished: their files are made whole and closed as `recovered`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from siprec.daemon.follow import CatalogProcess
+from siprec.daemon.keeper import Keeper
+from siprec.daemon.logs import RecordingLog
+from siprec.storage import model
+from siprec.storage.catalog import Catalog, CatalogError, Filter
+from siprec.storage.fileops import StorageError
+from siprec.storage.stereo import repair
+from siprec.storage.wav import WavError
+
+log = logging.getLogger("siprec.recovery")
+
+_CATCH_UP_S = 5.0
+_STEP_S = 0.05
+_BATCH = 500
+
+
+async def close_unfinished(catalog: Catalog, follower: CatalogProcess, keeper: Keeper) -> int:
+    """Close every recording that the catalogue holds as running; returns how many.
+
+    Called before the first call is taken. While the catalogue is away nothing is known of them; the next start
+    with a catalogue closes them.
+    """
+    closed = 0
+    try:
+        await keeper.run(catalog.upgrade)
+        await _caught_up(follower)
+        while found := await keeper.run(
+            lambda: catalog.recordings(Filter(states=("recording",)), limit=_BATCH)
+        ):
+            for recording in found:
+                await _close(recording, keeper)
+            closed += len(found)
+            await _caught_up(follower)
+            if len(found) < _BATCH:
+                break
+    except CatalogError as exc:
+        log.warning("unfinished recordings stay open: %s", exc)
+    return closed
+
+
+async def _caught_up(follower: CatalogProcess) -> None:
+    """Wait until the catalogue has the whole journal, for a bounded time."""
+    for _ in range(round(_CATCH_UP_S / _STEP_S)):
+        if follower.caught_up():
+            return
+        await asyncio.sleep(_STEP_S)
+
+
+async def _close(recording: model.Recording, keeper: Keeper) -> None:
+    said = RecordingLog(log, recording.id)
+    recording.state = "recovered"
+    recording.verdict = model.Verdict(result="incomplete", reasons=["interrupted"])
+    path = Path(recording.path or "")
+    try:
+        frames = await keeper.run(lambda: repair(path))
+    except (StorageError, WavError, OSError) as exc:
+        said.warning("recovered without its audio: %s", exc)
+    else:
+        recording.duration_s = round(frames / (recording.sample_rate or 1), 3)
+        said.info("recovered %.1f s", recording.duration_s)
+    if path.parent.is_dir():
+        keeper.save(path.parent, recording)
+        await keeper.settled(recording.id)
+    else:
+        keeper.append({"v": 1, "type": "recording", "document": recording.to_document()})

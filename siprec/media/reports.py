@@ -1,0 +1,68 @@
+"""What a leg received, as it is reported at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from siprec.codecs.registry import Codec
+from siprec.media.pipeline import Pipeline
+from siprec.media.protocol import MAX_MESSAGE, Closed, LegReport, encode
+from siprec.media.recordings import LegState, RecordingState
+from siprec.rtp.loss import total_lost
+
+_GAPS, _SSRCS = 2000, 1000
+"Listed in one report, over all legs."
+_COUNTS = (
+    "packets",
+    "octets",
+    "late",
+    "duplicates",
+    "dropped",
+    "foreign",
+    "broken",
+    "capped",
+    "undecodable",
+    "discarded",
+    "rtcp",
+    "noise",
+    "events",
+)
+
+
+def leg_report(
+    pipeline: Pipeline, recording: RecordingState, leg: LegState, codecs: Sequence[Codec]
+) -> LegReport:
+    """The report of a leg, by the columns of its worker."""
+    number = leg.spec.leg
+    row = pipeline.legs[number]
+    counts = {name: int(row[name]) for name in _COUNTS}
+    counts["dropped"] += int(row["no_room"])
+    counts["lost"] = total_lost(pipeline.legs, pipeline.streams, number)
+    stream = pipeline.streams[2 * number + int(row["current"])]
+    placed = bool(row["segments"])
+    return LegReport(
+        leg=number,
+        counts=counts,
+        ssrcs=leg.ssrcs,
+        codecs=[c.name for c in codecs[1:] if pipeline.codecs_seen[number, c.number]] + list(leg.dumped),
+        jitter_ms=round(float(stream["jitter"]) / recording.rate * 1000, 3) if stream["live"] else 0.0,
+        first_at=recording.seconds_of(int(row["first_ns"])) if row["first_ns"] else None,
+        last_at=recording.seconds_of(int(row["last_ns"])) if row["last_ns"] else None,
+        covered_until=recording.seconds(int(row["top_u"]) + int(row["delta"])) if placed else None,
+        gaps=[(recording.seconds(start), recording.seconds(end), n) for start, end, n in leg.gaps],
+        sender_packets=leg.sender_packets,
+    )
+
+
+def shorten(closed: Closed) -> None:
+    """Leave out gaps and SSRCs until the message fits, of the longest lists first; the counts say it all the same."""
+    legs = max(1, len(closed.legs))
+    for report in closed.legs:
+        del report.gaps[max(1, _GAPS // legs) :]
+        del report.ssrcs[max(1, _SSRCS // legs) :]
+    while len(encode(closed)) > MAX_MESSAGE:
+        longest = max(closed.legs, key=lambda report: len(report.gaps))
+        if longest.gaps:
+            del longest.gaps[len(longest.gaps) // 2 :]
+        else:
+            del closed.legs[len(closed.legs) * 9 // 10 :]

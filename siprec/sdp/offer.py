@@ -1,0 +1,83 @@
+"""Offers of our own, as a recording client makes them (RFC 7866 7.1), and what their answers settle."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from siprec.sdp.error import SdpError
+from siprec.sdp.media import Attribute, Connection, Direction, MediaDescription, Origin, SessionDescription
+from siprec.sdp.payload import PayloadFormat, rtpmap_text
+from siprec.sdp.stream import AcceptedStream, LocalPorts, agreed_stream
+
+G711_AND_EVENTS = (
+    PayloadFormat(payload_type=0, name="PCMU", clock=8000),
+    PayloadFormat(payload_type=8, name="PCMA", clock=8000),
+    PayloadFormat(payload_type=101, name="TELEPHONE-EVENT", clock=8000, fmtp="0-16"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedStream:
+    """One audio m-line to offer."""
+
+    label: str | None
+    ports: LocalPorts
+    direction: Direction = Direction.SENDONLY
+    payloads: Sequence[PayloadFormat] = G711_AND_EVENTS
+    ptime: int | None = 20
+    rtcp_mux: bool = False
+
+
+def build_offer(
+    streams: Sequence[OfferedStream], *, address: str, session_id: int, version: int = 1
+) -> SessionDescription:
+    """An RTP/AVP offer with one m-line per stream; `address` for `o=` and `c=`."""
+    return SessionDescription(
+        origin=Origin(username="siprec", session_id=str(session_id), version=str(version), address=address),
+        connection=Connection(address),
+        media=[_media(i, s) for i, s in enumerate(streams)],
+    )
+
+
+def read_answer(
+    offer: SessionDescription, answer: SessionDescription, ports: Mapping[int, LocalPorts]
+) -> list[AcceptedStream]:
+    """What an answer to our own offer settled; m-lines with port 0 and missing ones are left out.
+
+    Raises SdpError 488 when the answer has more m-lines than the offer (RFC 3264 6).
+    """
+    if len(answer.media) > len(offer.media):
+        raise SdpError(f"{len(answer.media)} m-lines answer {len(offer.media)}", status=488)
+    streams = []
+    for ours, theirs in zip(offer.media, answer.media, strict=False):
+        local = ports.get(ours.index)
+        if ours.port and theirs.port and local is not None:
+            stream = agreed_stream(
+                theirs, local, theirs.direction.reversed(), theirs.rtcp_mux and ours.rtcp_mux
+            )
+            streams.append(replace(stream, label=ours.label))
+    return streams
+
+
+def _media(index: int, stream: OfferedStream) -> MediaDescription:
+    attributes = []
+    for p in stream.payloads:
+        attributes.append(Attribute("rtpmap", f"{p.payload_type} {rtpmap_text(p)}"))
+        if p.fmtp:
+            attributes.append(Attribute("fmtp", f"{p.payload_type} {p.fmtp}"))
+    if stream.ptime is not None:
+        attributes.append(Attribute("ptime", str(stream.ptime)))
+    if stream.rtcp_mux:
+        attributes.append(Attribute("rtcp-mux"))
+    if stream.ports.rtcp not in (None, stream.ports.rtp, stream.ports.rtp + 1):
+        attributes.append(Attribute("rtcp", str(stream.ports.rtcp)))
+    attributes.append(Attribute(stream.direction.value))
+    if stream.label is not None:
+        attributes.append(Attribute("label", stream.label))
+    return MediaDescription(
+        index=index,
+        media="audio",
+        port=stream.ports.rtp,
+        proto="RTP/AVP",
+        formats=[str(p.payload_type) for p in stream.payloads],
+        attributes=attributes,
+    )

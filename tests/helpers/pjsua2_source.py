@@ -1,0 +1,148 @@
+"""A recording client made of pjsua2: `python pjsua2_source.py JOB` places one call and plays a file into each leg.
+
+JOB is JSON: uri, transport, files, codec, metadata. A process of its own, because pjsua2 is created and destroyed once.
+Prints one line of JSON: the Call-ID and the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import pjsua2 as pj
+
+LIMIT_S = 30.0
+TAIL_S = 0.2
+"Between the end of the files and BYE."
+
+
+class Source(pj.Call):  # type: ignore[misc]
+    """A call that plays its files once, all from the same moment."""
+
+    def __init__(self, account: pj.Account, files: list[str]) -> None:
+        super().__init__(account)
+        self.players = [Player(file) for file in files]
+        self.started = self.over = False
+        self.call_id = self.answer = ""
+
+    def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
+        """pjsua2 has no setting for a=label (RFC 4574)."""
+        head, *lines = prm.sdp.wholeSdp.split("m=audio")
+        labelled = [f"{line}a=label:{number}\r\n" for number, line in enumerate(lines, 1)]
+        prm.sdp.wholeSdp = "m=audio".join([head, *labelled])
+
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:
+        info = self.getInfo()
+        self.call_id = info.callIdString
+        self.over = info.state == pj.PJSIP_INV_STATE_DISCONNECTED
+
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        state = prm.e.body.tsxState
+        if state.tsx.method == "INVITE" and state.type == pj.PJSIP_EVENT_RX_MSG:
+            self.answer = state.src.rdata.wholeMsg
+
+    def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
+        info = self.getInfo()
+        # sendonly is a hold to pjsua2
+        ready = (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_LOCAL_HOLD)
+        lines = [line.index for line in info.media if line.status in ready]
+        if not self.started and len(lines) == len(self.players):
+            self.started = True
+            for player, index in zip(self.players, lines, strict=True):
+                player.startTransmit(self.getAudioMedia(index))
+
+
+class Player(pj.AudioMediaPlayer):  # type: ignore[misc]
+    """A sound file."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__()
+        self.ended = False
+        self.createPlayer(file, pj.PJMEDIA_FILE_NO_LOOP)
+
+    def onEof2(self) -> None:
+        self.ended = True
+
+
+def endpoint(job: dict[str, Any]) -> pj.Endpoint:
+    """A stack of one thread, without sound card, at 8 kHz, that offers one codec."""
+    config = pj.EpConfig()
+    config.uaConfig.threadCnt = 0
+    config.uaConfig.mainThreadOnly = True
+    config.logConfig.level = config.logConfig.consoleLevel = 0
+    config.medConfig.clockRate = config.medConfig.sndClockRate = 8_000
+    config.medConfig.noVad = True
+    config.medConfig.ecTailLen = 0
+    made = pj.Endpoint()
+    made.libCreate()
+    made.libInit(config)
+    transport = pj.TransportConfig()
+    transport.boundAddress = "127.0.0.1"
+    kinds = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}
+    made.transportCreate(kinds[job["transport"]], transport)
+    made.libStart()
+    made.audDevManager().setNullDev()
+    for codec in made.codecEnum2():
+        made.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith(job["codec"]) else 0)
+    return made
+
+
+def account() -> pj.Account:
+    """A user whose Contact says that a recording client is there (RFC 7866 6.1.2)."""
+    config = pj.AccountConfig()
+    config.idUri = "sip:src@127.0.0.1"
+    config.sipConfig.contactParams = ";+sip.src"
+    config.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
+    made = pj.Account()
+    made.create(config)
+    return made
+
+
+def invitation(job: dict[str, Any]) -> pj.CallOpParam:
+    """Two m-lines that only send, `Require: siprec`, and the metadata beside the SDP."""
+    param = pj.CallOpParam(True)
+    param.opt.audioCount, param.opt.videoCount = len(job["files"]), 0
+    param.opt.flag |= pj.PJSUA_CALL_SET_MEDIA_DIR
+    for _ in job["files"]:
+        param.opt.mediaDir.append(pj.PJMEDIA_DIR_ENCODING)
+    require = pj.SipHeader()
+    require.hName, require.hValue = "Require", "siprec"
+    param.txOption.headers.append(require)
+    part = pj.SipMultipartPart()
+    part.contentType.type, part.contentType.subType = "application", "rs-metadata+xml"
+    disposition = pj.SipHeader()
+    disposition.hName, disposition.hValue = "Content-Disposition", "recording-session"
+    part.headers.append(disposition)
+    part.body = job["metadata"]
+    param.txOption.multipartContentType.type = "multipart"
+    param.txOption.multipartContentType.subType = "mixed"
+    param.txOption.multipartParts.append(part)
+    return param
+
+
+def main() -> None:
+    """Place the call, play the files to their ends, hang up."""
+    job = json.loads(sys.argv[1])
+    stack, user = endpoint(job), account()
+    call = Source(user, job["files"])
+    call.makeCall(job["uri"], invitation(job))
+    give_up, ends = time.monotonic() + LIMIT_S, None
+    while not call.over and time.monotonic() < (ends or give_up):
+        stack.libHandleEvents(10)
+        if ends is None and all(player.ended for player in call.players):
+            ends = time.monotonic() + TAIL_S
+    finished = ends is not None and not call.over
+    if finished:
+        call.hangup(pj.CallOpParam(True))
+        give_up = time.monotonic() + LIMIT_S
+        while not call.over and time.monotonic() < give_up:
+            stack.libHandleEvents(10)
+    print(json.dumps({"call_id": call.call_id, "answer": call.answer, "finished": finished}), flush=True)
+    os._exit(0)  # objects that outlive their endpoint would crash the interpreter at its end
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""Placing by RTP timestamp: whatever the network does, each packet's audio stands where it belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siprec.rtp.loss import find_gaps, total_lost
+from siprec.rtp.sequence import History
+from siprec.rtp.state import new_legs, new_streams
+from siprec.rtp.timeline import Batch, Timeline
+
+RATE = 8000
+MS = RATE // 1000
+FRAME = 160
+HOLD = 0.5
+EPOCH = 1_000_000_000_000
+START = 10.0  # seconds from the epoch at which the tests' calls begin
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A packet; at: seconds from the epoch; mark: the first sample of its audio, the others count up."""
+
+    seq: int
+    timestamp: int
+    at: float
+    mark: int
+    ssrc: int = 7
+    samples: int = FRAME
+    audio: bool = True
+
+
+class Recorder:
+    """A timeline of some legs with ticks of 200 ms and a canvas in the place of the rings."""
+
+    def __init__(self, legs: int = 1) -> None:
+        self.legs, self.streams = new_legs(legs), new_streams(legs)
+        self.legs["floor_p"] = int(START * RATE)
+        self.legs["active"], self.legs["rate"], self.legs["epoch_ns"] = 1, RATE, EPOCH
+        self.history = History.private(2 * legs)
+        self.timeline = Timeline(self.legs, self.streams, self.history, hold_back_s=HOLD)
+        self.canvas = np.full((legs, RATE * 120), -1, np.int64)
+        self.batch = 0
+        self.events = []
+        self.gaps = []
+
+    def run(self, packets: list[Sent], leg: int = 0, *, until: float | None = None) -> None:
+        waiting = sorted(packets, key=lambda s: s.at)
+        tick = START
+        end = until if until is not None else (max((s.at for s in packets), default=START) + 1.0)
+        while tick < end:
+            tick += 0.2
+            self.take([s for s in waiting if s.at <= tick], leg)
+            waiting = [s for s in waiting if s.at > tick]
+            self.legs["floor_p"] = np.maximum(self.legs["floor_p"], int((tick - HOLD) * RATE))
+
+    def take(self, packets: list[Sent], leg: int = 0) -> None:
+        if not packets:
+            return
+        self.batch += 1
+        batch = Batch(
+            number=self.batch,
+            leg=np.full(len(packets), leg, np.int64),
+            seq=np.array([s.seq & 0xFFFF for s in packets], np.int32),
+            timestamp=np.array([s.timestamp & 0xFFFFFFFF for s in packets], np.uint32),
+            ssrc=np.array([s.ssrc for s in packets], np.uint32),
+            arrival_ns=np.array([EPOCH + round(s.at * 1e9) for s in packets], np.int64),
+            audio=np.array([s.audio for s in packets]),
+            samples=np.array([s.samples for s in packets], np.int64),
+        )
+        placed = self.timeline.place(batch)
+        self.events += placed.events
+        for row, u in zip(placed.rows.tolist(), placed.u.tolist(), strict=True):
+            n = packets[row].samples
+            self.canvas[leg, u + RATE : u + RATE + n] = packets[row].mark + np.arange(n)
+        self.gaps += find_gaps(self.legs, self.streams, self.history, np.array([2 * leg, 2 * leg + 1]))
+
+    def audio(self, leg: int = 0) -> np.ndarray:
+        """The leg on the call's clock, from START on; -1 where nothing was placed."""
+        shift = int(self.legs["delta"][leg])
+        return np.roll(self.canvas[leg], shift)[int(START * RATE) + RATE :]
+
+
+def talk(
+    count: int, *, seq: int = 65530, timestamp: int = 2**32 - 1000, at: float = START, mark: int = 0, **more
+):
+    """`count` packets of 20 ms, paced exactly; sequence and timestamp wrap early by default."""
+    return [
+        Sent(seq + i, timestamp + FRAME * i, at + 0.02 * i, mark + FRAME * i, **more) for i in range(count)
+    ]
+
+
+def placed_exactly(audio: np.ndarray, packets: list[Sent], first: int = 0) -> bool:
+    expected = np.full(audio.shape, -1, np.int64)
+    for s in packets:
+        expected[first + s.mark : first + s.mark + s.samples] = s.mark + np.arange(s.samples)
+    return bool((audio == expected).all())
+
+
+def test_a_clean_stream_is_placed_sample_by_sample_over_both_wraps():
+    rec = Recorder()
+    packets = talk(200)
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), packets)
+    assert rec.legs["packets"][0] == 200
+    assert total_lost(rec.legs, rec.streams, 0) == 0
+
+
+def test_lost_packets_leave_silence_of_their_length_and_are_listed():
+    rec = Recorder()
+    packets = talk(300)
+    kept = [s for i, s in enumerate(packets) if i not in {50, 51, 52, 120}]
+    rec.run(kept)
+    assert placed_exactly(rec.audio(), kept)
+    assert total_lost(rec.legs, rec.streams, 0) == 4
+    base = int(START * RATE)
+    assert [(g.start - base, g.end - base, g.packets) for g in rec.gaps] == [
+        (8000, 8480, 3),
+        (19200, 19360, 1),
+    ]
+
+
+def test_duplicates_count_once_within_a_batch_and_across_batches():
+    rec = Recorder()
+    packets = talk(100)
+    doubled = packets + [replace(s, at=s.at + 0.001) for s in packets[::3]]
+    doubled += [replace(s, at=s.at + 0.3) for s in packets[1::10]]
+    rec.run(doubled)
+    assert placed_exactly(rec.audio(), packets)
+    assert rec.legs["packets"][0] == 100
+    assert rec.legs["duplicates"][0] == len(doubled) - 100
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_permutation_within_the_hold_back_gives_the_same_samples(data):
+    count = 60
+    first_seq = data.draw(st.integers(0, 65535))
+    first_ts = data.draw(st.integers(0, 2**32 - 1))
+    packets = talk(count, seq=first_seq, timestamp=first_ts)
+    lost = data.draw(st.sets(st.integers(1, count - 2), max_size=10))
+    kept = [s for i, s in enumerate(packets) if i not in lost]
+    keys = [s.mark / FRAME + data.draw(st.floats(0, 20)) for s in kept]
+    shuffled = [s for _, s in sorted(zip(keys, kept, strict=True), key=lambda pair: pair[0])]
+    arrivals = sorted(s.at for s in kept)
+    rec = Recorder()
+    rec.run([replace(s, at=at) for s, at in zip(shuffled, arrivals, strict=True)])
+    assert placed_exactly(rec.audio(), kept)
+    assert rec.legs["late"][0] == 0
+    assert total_lost(rec.legs, rec.streams, 0) == len(lost)
+
+
+def test_a_hold_with_a_timestamp_that_goes_on_is_silence_of_the_right_length():
+    rec = Recorder()
+    before = talk(50)
+    after = talk(50, seq=65580, timestamp=2**32 - 1000 + 8000 + 24000, at=START + 4.0, mark=32000)
+    rec.run(before + after)
+    assert placed_exactly(rec.audio(), before + after)
+    assert total_lost(rec.legs, rec.streams, 0) == 0
+    assert rec.gaps == []
+
+
+def test_a_timestamp_that_stood_still_during_a_hold_is_placed_by_arrival():
+    rec = Recorder()
+    before = talk(50)
+    after = talk(100, seq=65580, timestamp=2**32 - 1000 + 8000, at=START + 4.0, mark=32000)
+    rec.run(before + after)
+    audio = rec.audio()
+    # two packets show that this is no late burst; the first may be taken for late
+    assert (audio[32000 + FRAME : 48000] == np.arange(32000 + FRAME, 48000)).all()
+    assert rec.legs["late"][0] <= 1
+    assert [e.type for e in rec.events] == ["anchored", "jump"]
+
+
+def test_a_burst_after_a_stall_of_the_network_does_not_move_the_timeline():
+    rec = Recorder()
+    packets = talk(300)
+    stalled = [replace(s, at=START + 3.0 + i * 1e-4) if 100 <= i < 150 else s for i, s in enumerate(packets)]
+    rec.run(stalled)
+    audio = rec.audio()
+    good = audio >= 0
+    assert (audio[good] == np.flatnonzero(good)).all()
+    assert (audio[150 * FRAME : 300 * FRAME] >= 0).all()
+    assert rec.legs["packets"][0] == 300
+    assert rec.legs["late"][0] > 0
+
+
+def test_a_new_ssrc_continues_the_leg_at_the_next_sample():
+    rec = Recorder()
+    before = talk(100)
+    after = talk(100, seq=3, timestamp=77, ssrc=8, at=START + 2.003, mark=16000)
+    rec.run(before + after)
+    assert placed_exactly(rec.audio(), before + after)
+    assert [e.ssrc for e in rec.events] == [7, 8]
+
+
+def test_a_late_packet_of_the_old_ssrc_is_placed_by_its_own_clock():
+    rec = Recorder()
+    before = talk(100)
+    after = talk(100, seq=3, timestamp=77, ssrc=8, at=START + 2.0, mark=16000)
+    before[97] = replace(before[97], at=START + 2.05)
+    rec.run(before + after)
+    assert placed_exactly(rec.audio(), before + after)
+    assert total_lost(rec.legs, rec.streams, 0) == 0
+
+
+def test_a_new_ssrc_after_a_pause_is_anchored_by_arrival():
+    rec = Recorder()
+    before = talk(100)
+    after = talk(100, seq=3, timestamp=77, ssrc=8, at=START + 5.0, mark=40000)
+    rec.run(before + after)
+    assert placed_exactly(rec.audio(), before + after)
+
+
+def test_a_jump_of_the_timestamp_does_not_create_hours_of_silence():
+    for jump in (2**31 - 5, -(2**30), 10 * 3600 * RATE):
+        rec = Recorder()
+        before = talk(100)
+        after = talk(100, seq=65630, timestamp=2**32 - 1000 + 16000 + jump, at=START + 2.0, mark=16000)
+        rec.run(before + after)
+        assert placed_exactly(rec.audio(), before + after), jump
+        assert [e.type for e in rec.events] == ["anchored", "jump"]
+
+
+def test_a_restart_of_the_same_ssrc_costs_one_packet():
+    rec = Recorder()
+    before = talk(100)
+    after = talk(100, seq=30000, timestamp=5, at=START + 2.0, mark=16000)
+    rec.run(before + after)
+    audio = rec.audio()
+    assert (audio[:16000] == np.arange(16000)).all()
+    assert int(rec.legs["packets"][0]) == 199
+    assert (audio >= 0).sum() == 199 * FRAME
+
+
+def test_a_sender_that_changes_its_packet_length_stays_in_place():
+    rec = Recorder()
+    sizes = [80, 160, 240, 320, 480, 960, 161, 80] * 20
+    packets, mark = [], 0
+    for i, n in enumerate(sizes):
+        packets.append(Sent(i, mark, START + (mark + n) / RATE, mark, samples=n))
+        mark += n
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), packets, first=80)
+
+
+def test_packets_later_than_the_hold_back_are_counted_and_left_out():
+    rec = Recorder()
+    packets = talk(200)
+    packets[60] = replace(packets[60], at=packets[60].at + 1.5)
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), [s for i, s in enumerate(packets) if i != 60])
+    assert rec.legs["late"][0] == 1
+
+
+def test_events_in_the_same_sequence_neither_move_audio_nor_count_as_loss():
+    rec = Recorder()
+    packets = talk(100)
+    for i in range(40, 48):
+        packets[i] = replace(packets[i], audio=False, timestamp=packets[40].timestamp)
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), [s for s in packets if s.audio])
+    assert total_lost(rec.legs, rec.streams, 0) == 0
+
+
+def test_each_new_ssrc_is_taken_but_a_leg_that_changes_with_every_packet_is_cut_off():
+    rec = Recorder()
+    packets = [replace(s, ssrc=100 + i) for i, s in enumerate(talk(10))]
+    rec.take(packets)
+    assert int(rec.legs["packets"][0]) == 2
+    assert int(rec.legs["discarded"][0]) == 8
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 65535), st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 10**9)),
+        min_size=1,
+        max_size=80,
+    )
+)
+def test_no_sequence_of_packets_raises_or_places_audio_out_of_reach(rows):
+    rec = Recorder()
+    at = START
+    packets = []
+    for seq, ts, ssrc, gap in rows:
+        at += gap / 1e10
+        packets.append(Sent(seq, ts, at, 0, ssrc=ssrc))
+    batches = [packets[i : i + 7] for i in range(0, len(packets), 7)]
+    for some in batches:
+        rec.take(some)
+        assert (rec.canvas[0, : int(START * RATE) + RATE - int(rec.legs["delta"][0])] == -1).all()
+        reach = (some[-1].at + 2 * (HOLD + 0.1)) * RATE
+        assert int(rec.legs["top_u"][0] + rec.legs["delta"][0]) <= reach + FRAME
+
+
+@pytest.mark.parametrize("earlier", range(11))
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_new_ssrc_in_the_middle_of_a_batch_continues_behind_the_old_one(earlier, swapped):
+    rec = Recorder()
+    packets = talk(30 + earlier, ssrc=8 if swapped else 7)
+    if swapped:  # the stream rows the other way round
+        packets[:20] = [replace(s, ssrc=7) for s in packets[:20]]
+    rec.take(packets[:30])
+    at = START + 0.02 * (30 + earlier)
+    after = talk(10, seq=9, timestamp=5, at=at + 0.004, ssrc=9, mark=FRAME * (30 + earlier))
+    rec.take(packets[30:] + after)
+    assert placed_exactly(rec.audio(), packets + after)
