@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("tests.helpers")  # before any folder's conftest imports them
+
 REQUIRE_TOOLS = "SIPREC_REQUIRE_TOOLS"
 "When it is set, a missing tool fails the test instead of skipping it."
 

@@ -88,8 +88,9 @@ class StateStore:
             half = self.half(legs)
             stamp = self._stamp[half, legs]
             rows = self._leg[half, legs], self._stream[np.repeat(half, STREAMS_PER_LEG), streams]
-            # else what was read may be half written anew
-            if (self._stamp[half, legs] == stamp).all() and (self.half(legs) == half).all():
+            # Else what was read may be half written anew. First whether the half still counts, then its stamp: the
+            # writer touches a half only after the other one counts, and stamps it only after it is whole.
+            if (self.half(legs) == half).all() and (self._stamp[half, legs] == stamp).all():
                 return rows
 
     def discard_unfinished(self) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("tests.helpers")
-
 from tests.helpers.daemon import Daemon, running
 from tests.helpers.player import Packet, Player
 from tests.helpers.sipp import Scenario, Sipp

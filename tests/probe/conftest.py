@@ -2,8 +2,6 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.helpers")
-
 from tests.helpers.daemon import Daemon, running
 
 
