@@ -30,28 +30,19 @@ class RunningCalls:
         if live is None:
             self._means.endpoint.respond(event.transaction, 481)
             return
-        taken: dict[int, PortPair] = {}
         try:
             intake = read_intake(event.request, accept=self._means.accept)
-            body = b""
             if intake.offer is not None:
-                wanted = wanted_ports(live.session, intake)
-                if len(live.legs) + len(wanted) > MAX_LEGS:
-                    raise NotAdmitted(f"a recording has at most {MAX_LEGS} legs over its time")
-                taken = self._means.admission.take_ports(wanted, time.monotonic())
-                changes = live.session.prepare(intake.offer, local_ports(taken))
-                self._take_changes(live, changes, intake, taken)
-                body = changes.answer.description.to_bytes()
+                body = self._take_offer(live, intake)
             else:
                 self._take_metadata(live, intake)
-                if event.request.method == "INVITE":
-                    body = live.session.negotiation.offer().to_bytes()
-        except (Refused, NotAdmitted, WorkerBusy) as exc:
-            self._means.admission.give_back_ports(taken.values(), time.monotonic())
-            status = exc.status if isinstance(exc, Refused) else 503
-            headers = list(exc.headers) if isinstance(exc, Refused) else unavailable(str(exc))
-            live.event(time.monotonic_ns(), "request_refused", status=status, text=str(exc))
-            self._means.endpoint.respond(event.transaction, status, headers=[*headers, warning(str(exc))])
+                is_invite = event.request.method == "INVITE"
+                body = live.session.negotiation.offer().to_bytes() if is_invite else b""
+        except Refused as exc:
+            self._refuse(live, event, exc.status, str(exc), [*exc.headers, warning(str(exc))])
+            return
+        except (NotAdmitted, WorkerBusy) as exc:
+            self._refuse(live, event, 503, str(exc), unavailable(str(exc)))
             return
         self._means.endpoint.respond(event.transaction, 200, headers=[SDP_HEADER] if body else [], body=body)
         raw = intake.metadata_raw
@@ -60,6 +51,41 @@ class RunningCalls:
             self._means.closing.document(live),
             metadata=(live.session.documents, raw) if raw is not None else None,
         )
+
+    def _refuse(
+        self,
+        live: LiveRecording,
+        event: InviteReceived | RequestReceived,
+        status: int,
+        why: str,
+        headers: list[tuple[str, str]],
+    ) -> None:
+        live.event(time.monotonic_ns(), "request_refused", status=status, text=why)
+        self._means.endpoint.respond(event.transaction, status, headers=headers)
+
+    def _take_offer(self, live: LiveRecording, intake: Intake) -> bytes:
+        """Carry out a new offer; returns the answer. Raises Refused, NotAdmitted, WorkerBusy with nothing changed."""
+        assert intake.offer is not None
+        wanted = wanted_ports(live.session, intake)
+        if len(live.legs) + len(wanted) > MAX_LEGS:
+            raise NotAdmitted(f"a recording has at most {MAX_LEGS} legs over its time")
+        taken = self._means.admission.take_ports(wanted, time.monotonic())
+        try:
+            changes = live.session.prepare(intake.offer, local_ports(taken))
+            self._expect_rows(live, len(changes.added))
+        except BaseException:
+            self._means.admission.give_back_ports(taken.values(), time.monotonic())
+            raise
+        self._take_changes(live, changes, intake, taken)
+        return changes.answer.description.to_bytes()
+
+    @staticmethod
+    def _expect_rows(live: LiveRecording, legs: int) -> None:
+        """Raises WorkerBusy when the recording's worker cannot take so many legs more."""
+        assert live.media is not None
+        worker = live.media.worker
+        if worker.free_legs() < legs:
+            raise WorkerBusy(f"media worker {worker.number} has no row for another leg")
 
     def _take_metadata(self, live: LiveRecording, intake: Intake) -> None:
         now_ns = time.monotonic_ns()
@@ -74,11 +100,9 @@ class RunningCalls:
     def _take_changes(
         self, live: LiveRecording, changes: Changes, intake: Intake, taken: Mapping[int, PortPair]
     ) -> None:
-        """Carry out what a new offer changed. Raises WorkerBusy with nothing changed."""
+        """Carry out what a new offer changed; there are rows for it."""
         assert live.media is not None
         worker, now_ns = live.media.worker, time.monotonic_ns()
-        if worker.free_legs() < len(changes.added):
-            raise WorkerBusy(f"media worker {worker.number} has no row for another leg")
         live.session.commit(changes)
         self._take_metadata(live, intake)
         plan = live.session.plan

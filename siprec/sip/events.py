@@ -38,7 +38,10 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelReceived:
-    """The INVITE was cancelled before its final response; CANCEL has its 200 and the INVITE its 487."""
+    """The caller gave up an INVITE before its final response, by CANCEL or by BYE; it has its 487.
+
+    A CANCEL has its 200; a BYE follows as `RequestReceived`.
+    """
 
     request: Request
     flow: Flow

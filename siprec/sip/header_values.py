@@ -1,4 +1,4 @@
-"""Structured header values: name-addr, Contact, Via, CSeq, Content-Type and option tags (RFC 3261 20, 25.1)."""
+"""Structured header values: name-addr, Contact, Via, CSeq and Content-Type (RFC 3261 20, 25.1)."""
 
 from __future__ import annotations
 
@@ -203,8 +203,3 @@ def parse_parametrized(text: str) -> Parametrized:
     """Parse `value;name=value;...`, blanks anywhere between. Never fails."""
     value, _, params = text.partition(";")
     return Parametrized(value="".join(value.split()).lower(), params=parse_params(params))
-
-
-def option_tags(headers: Headers, name: str) -> list[str]:
-    """Option tags of Require, Supported, ... in lower case and in order."""
-    return [tag.lower() for tag in headers.get_all(name)]

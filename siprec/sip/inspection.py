@@ -7,7 +7,7 @@ from random import Random
 
 from siprec.sip.config import StackConfig
 from siprec.sip.dialog import Dialog
-from siprec.sip.header_values import option_tags, parse_parametrized
+from siprec.sip.header_values import parse_parametrized
 from siprec.sip.message import Request
 from siprec.sip.uri import uri_scheme
 
@@ -24,7 +24,7 @@ class Refusal:
 
 
 def inspect(request: Request, dialog: Dialog | None, config: StackConfig) -> Refusal | None:
-    """Version, method, Request-URI, dialog and Require, in the order of RFC 3261 8.2."""
+    """Version, method, Request-URI, dialog, Require and encoding, in the order of RFC 3261 8.2."""
     if request.version != "2.0":
         return Refusal(505)
     if request.method not in config.methods:
@@ -33,10 +33,23 @@ def inspect(request: Request, dialog: Dialog | None, config: StackConfig) -> Ref
         return refusal
     if dialog is None and (request.to.tag is not None or request.method in _IN_DIALOG_ONLY):
         return Refusal(481)
-    unknown = [tag for tag in option_tags(request.headers, "Require") if tag not in config.understood]
+    unknown = [tag for tag in request.headers.get_all("Require") if tag.lower() not in config.understood]
     if unknown:
         return Refusal(420, (("Unsupported", ", ".join(unknown)),))
-    return None
+    return _inspect_encoding(request)
+
+
+def _inspect_encoding(request: Request) -> Refusal | None:
+    """A body that is packed and has to be read (RFC 3261 8.2.3); nobody looks into those of other methods."""
+    encodings = request.headers.get_all("Content-Encoding")
+    if request.method not in ("INVITE", "UPDATE") or not request.body:
+        return None
+    if all(encoding.lower() == "identity" for encoding in encodings):
+        return None
+    disposition = parse_parametrized(request.headers.get("Content-Disposition") or "")
+    if (disposition.params.get("handling") or "").lower() == "optional":
+        return None
+    return Refusal(415, (("Accept-Encoding", "identity"),))
 
 
 def _inspect_uri(uri: str) -> Refusal | None:

@@ -195,7 +195,7 @@ class UserAgentServer:
             dialog.update_in = transaction
         if dialog is not None and request.method == "BYE":
             for invite in [invite for invite in dialog.invites_in if not invite.answered]:
-                self.respond(invite, 487, now=now)
+                self._terminate(invite, request, transaction.flow, now)
         event = RequestReceived(
             request=request, flow=transaction.flow, transaction=transaction, dialog=dialog
         )
@@ -214,9 +214,13 @@ class UserAgentServer:
             return
         cancel.local_tag = invite.local_tag
         self.respond(cancel, 200, now=now)
+        self._terminate(invite, request, flow, now)
+
+    def _terminate(self, invite: InviteServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        """487 to an INVITE whose caller has given up, by CANCEL (RFC 3261 9.2) or BYE (15.1.2)."""
         if self.respond(invite, 487, now=now) and invite.dialog is not None:
             event = CancelReceived(request=request, flow=flow, transaction=invite, dialog=invite.dialog)
-            core.events.append(event)
+            self._core.events.append(event)
 
     def _receive_ack(self, request: Request, flow: Flow, known: ServerTransaction | None, now: float) -> None:
         core = self._core

@@ -1,12 +1,14 @@
 """What is answered to requests that are lost, repeated, taken back or impossible, and that they leave nothing behind."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.caller import Caller
 from tests.helpers.calls import Start, offered, recorded, simple_call
 from tests.helpers.daemon import Daemon, wait_for
 from tests.helpers.offers import MULTIPART, SDP, Line, metadata, multipart, sdp
@@ -167,6 +169,25 @@ def test_a_cancelled_invite_leaves_nothing_behind(daemon: Daemon, sipp: Start) -
     assert_nothing_taken(daemon)
 
 
+def test_a_bye_before_the_answer_leaves_nothing_behind(daemon: Daemon) -> None:
+    """The caller gives up by BYE instead of CANCEL (RFC 3261 15.1.2): 487, and no trace on disk."""
+    before, given_up = folders(daemon), daemon.metric("siprec_calls_refused_total", status="487")
+    with Caller(daemon.ports["udp"]) as caller:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            caller.send(caller.request("INVITE", BODY, MULTIPART))
+            caller.send(caller.request("BYE"))
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        answers = [caller.final(0.0) for _ in range(2)]
+        assert [(a.status, a.message.header("CSeq")) for a in answers] == [(487, "1 INVITE"), (200, "2 BYE")]
+        caller.acknowledge(answers[0])
+    assert daemon.metric("siprec_calls_refused_total", status="487") == given_up + 1
+    assert folders(daemon) == before
+    assert daemon.recordings_of(caller.call_id) == []
+    assert_nothing_taken(daemon)
+
+
 def test_a_cancel_after_the_answer_changes_nothing(daemon: Daemon, sipp: Start, player: NewPlayer) -> None:
     """RFC 3261 9.2."""
     one = player(talk(voice(3, 0.5), ssrc=3))
@@ -197,6 +218,60 @@ def test_a_refused_offer_leaves_the_call_as_it_was(daemon: Daemon, sipp: Start, 
     assert_heard(got.audio[:, 0], one.packets)
     assert got.shown["verdict"]["result"] == "complete"
     assert "request_refused" in [e["type"] for e in got.shown["events"]]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_held_call_is_answered_inactive_and_a_resumed_one_recvonly_again(
+    daemon: Daemon, method: str
+) -> None:
+    """On the same ports, with labels, and with a version that rises with every change (RFC 3264 6.1, 8)."""
+    with Caller(daemon.ports["udp"]) as caller:
+        first = caller.call()
+        assert first.status == 200
+        session, version = origin(first.message)
+        for step, (offered_as, answered_as) in enumerate(
+            [("inactive", "inactive"), ("sendonly", "recvonly"), ("sendonly", "recvonly")], start=1
+        ):
+            offer = sdp([Line(40_000 + 2 * i, str(i + 1), direction=offered_as) for i in range(2)])
+            answer = caller.ask(caller.request(method, offer, SDP))
+            if method == "INVITE":
+                caller.acknowledge(answer)
+            assert answer.status == 200
+            assert "+sip.srs" in (answer.message.header("Contact") or "")
+            assert origin(answer.message) == (session, version + min(step, 2))
+            assert answer.message.ports() == first.message.ports()
+            assert answer.message.body.count(f"a={answered_as}\n") == 2
+            assert re.findall(r"a=label:(\S+)", answer.message.body) == ["1", "2"]
+        assert caller.bye().status == 200
+    assert daemon.recording_of(caller.call_id)["state"] == "ended"
+
+
+def origin(message: Message) -> tuple[int, int]:
+    """Session id and version in the `o=` line of an answer."""
+    found = re.search(r"o=\S+ (\d+) (\d+) ", message.body)
+    assert found is not None
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_on_a_wildcard_bind_each_peer_is_told_the_address_that_it_reached(
+    start_daemon: Callable[..., Daemon], transport: str
+) -> None:
+    """In Contact, o= and c=."""
+    daemon = start_daemon(
+        sip={"listen": ["udp://0.0.0.0:0", "tcp://0.0.0.0:0"], "allow": ["127.0.0.0/8"]},
+        rtp={"address": "0.0.0.0"},
+    )
+    for reached in ("127.0.0.1", "127.0.0.7"):
+        with Caller(daemon.ports[transport], transport=transport, recorder=reached) as caller:
+            answer = caller.call()
+            assert answer.status == 200
+            contact = answer.message.header("Contact") or ""
+            assert contact.startswith(f"<sip:{reached}:{daemon.ports[transport]}")
+            assert set(re.findall(r"IN IP4 (\S+)", answer.message.body)) == {reached}
+            assert caller.bye().status == 200
+        assert daemon.recording_of(caller.call_id)["state"] == "ended"
+    daemon.stop()
 
 
 def test_a_full_recorder_says_so_and_takes_calls_again(

@@ -36,8 +36,10 @@ class Answer:
 class Caller:
     """One dialog from one socket. As a context manager it closes the socket."""
 
-    def __init__(self, port: int, *, transport: str = "udp", source: str = "127.0.0.1") -> None:
-        """port: of the recorder, for the transport. source: the local address."""
+    def __init__(
+        self, port: int, *, transport: str = "udp", source: str = "127.0.0.1", recorder: str = "127.0.0.1"
+    ) -> None:
+        """port, recorder: of the recorder, for the transport. source: the local address."""
         self.transport = transport
         self.call_id = f"{uuid.uuid4().hex}@caller"
         self.cseq, self.to_tag = 0, ""
@@ -47,7 +49,7 @@ class Caller:
         self._buffer = b""
         try:
             self.socket.bind((source, 0))
-            self.socket.connect(("127.0.0.1", port))
+            self.socket.connect((recorder, port))
         except OSError:
             self.socket.close()
             raise

@@ -35,7 +35,7 @@ START_S = 30.0
 STOP_S = 30.0
 POLL_S = 0.02
 
-_GREETING = re.compile(r"(udp|tcp)://127\.0\.0\.1:(\d+)")
+_GREETING = re.compile(r"(udp|tcp)://[\d.]+:(\d+)")
 _MARK = "E2E_DAEMON"
 "In the environment of every process of a daemon, those that outlive it included: the daemon's folder."
 _FIRST_PORT, _LAST_PORT = 10_000, 31_999

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from siprec.sip.errors import SipParseError
 from siprec.sip.header_values import (
     contacts,
-    option_tags,
     parse_contact,
     parse_cseq,
     parse_name_addr,
@@ -109,13 +108,6 @@ def test_content_types_lose_blanks_and_case_but_not_their_parameters():
         "a;B",
         "",
     )
-
-
-def test_option_tags_are_lower_case():
-    assert option_tags(Headers([("Require", "Siprec,100rel"), ("require", "")]), "Require") == [
-        "siprec",
-        "100rel",
-    ]
 
 
 @settings(max_examples=200, deadline=None)

@@ -250,9 +250,11 @@ def test_a_bye_while_the_invite_waits_gets_it_487():
     invite = only(stack)
     stack.receive(request("BYE", cseq="2 BYE", via="SIP/2.0/UDP h;branch=z9hG4bKb;rport"), UDP, now=0.1)
     assert statuses(stack) == [487]
-    event = only(stack)
-    assert isinstance(event, RequestReceived)
-    assert stack.respond(event.transaction, 200, now=0.1)
+    given_up, bye = stack.events()
+    assert isinstance(given_up, CancelReceived)
+    assert (given_up.transaction, given_up.dialog) == (invite.transaction, invite.dialog)
+    assert isinstance(bye, RequestReceived)
+    assert stack.respond(bye.transaction, 200, now=0.1)
     assert not stack.respond(invite.transaction, 200, now=0.2)
     assert statuses(stack) == [200]
     assert stack.dialogs == []
@@ -329,7 +331,45 @@ def test_an_unsupported_method_gets_405_with_allow():
 def test_exactly_the_unknown_required_tags_are_named_in_420():
     response = refusal(request("INVITE", "Require: siprec, foo", "Require: 100rel,BAR"))
     assert response.status == 420
-    assert response.headers.get_all("Unsupported") == ["foo", "bar"]
+    assert response.headers.get_all("Unsupported") == ["foo", "BAR"]
+
+
+def test_require_is_ignored_in_cancel_and_ack():
+    """RFC 3261 8.2.2.3."""
+    stack = new_stack()
+    stack.receive(request("INVITE"), UDP, now=0.0)
+    stack.receive(request("CANCEL", "Require: teleport"), UDP, now=0.1)
+    assert statuses(stack) == [200, 487]
+    stack.receive(request("ACK", "Require: teleport"), UDP, now=0.2)
+    assert advance(stack, until=100.0) == []
+    assert stack.counters["dropped", "stray ack"] == 0
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_packed_body_that_has_to_be_read_gets_415_with_what_is_understood(method):
+    """RFC 3261 8.2.3; the dialog stands."""
+    stack, inside, _ = acknowledged()
+    stack.receive(inside(method, 2, "Content-Encoding: gzip", body=b"\x1f\x8b"), UDP, now=1.0)
+    (response,) = sent(stack)
+    assert response.status == 415
+    assert response.headers.get("Accept-Encoding") == "identity"
+    assert stack.events() == []
+    assert len(stack.dialogs) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "body"),
+    [
+        ("INVITE", ["e: Identity"], b"v=0"),
+        ("INVITE", ["e: gzip"], b""),
+        ("INVITE", ["e: gzip", "Content-Disposition: icon;handling=Optional"], b"\x1f\x8b"),
+        ("BYE", ["e: gzip"], b"\x1f\x8b"),
+    ],
+)
+def test_a_body_that_need_not_be_unpacked_costs_nothing(method, fields, body):
+    stack, inside, _ = acknowledged()
+    stack.receive(inside(method, 2, *fields, body=body), UDP, now=1.0)
+    assert only(stack).request.method == method
 
 
 def test_proxy_require_and_known_tags_in_require_are_no_obstacle():
