@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from siprec.recording.content_type import parse_header_value
 
 _SCHEME = re.compile(r"^(?:sips?|tel):", re.IGNORECASE)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _MEDIA_INDEX = re.compile(r"[0-9]{1,3}")
+_REMEMBERED = 512
+"Addresses whose reading is remembered: the same few are asked for several times a call."
 _VISUAL_SEPARATORS = str.maketrans("", "", "-.() ")
 
 
@@ -54,14 +57,15 @@ class NameAddress:
 
     aor: str
     name: str = ""
-    uri_parameters: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
+    uri_parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def party(self) -> Party:
         return Party(aor=self.aor, name=self.name)
 
 
+@lru_cache(_REMEMBERED)
 def parse_name_address(value: str) -> NameAddress:
     """Read an address without ever refusing it: brackets missing or not closed, names unquoted."""
     name, opened, rest = _split_at_bracket(value)
@@ -101,6 +105,7 @@ def parties_of(facts: SipFacts) -> HeaderParties:
     return HeaderParties(caller=_first_known(calling), callee=_first_known(called))
 
 
+@lru_cache(_REMEMBERED)
 def user_of(aor: str) -> str:
     """The user part, or the whole when there is no `@`; numbers without `+` and separators, for comparison."""
     user = _SCHEME.sub("", aor.strip()).partition(";")[0].partition("@")[0].lower()
@@ -108,6 +113,7 @@ def user_of(aor: str) -> str:
     return digits if digits.isdigit() else user
 
 
+@lru_cache(_REMEMBERED)
 def address_key(uri: str) -> tuple[str, str]:
     """User and host without scheme, port and parameters: equal for the same address however it is written."""
     bare = _SCHEME.sub("", parse_name_address(uri).aor)

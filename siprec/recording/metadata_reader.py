@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lxml import etree
-
 from siprec.recording.metadata import (
     Extension,
     Group,
@@ -23,16 +21,7 @@ from siprec.recording.metadata import (
     Stream,
     Timestamp,
 )
-from siprec.recording.metadata_elements import (
-    attribute_of,
-    children_of,
-    clipped,
-    first_text,
-    kind_of,
-    local_name,
-    text_of,
-    texts_of,
-)
+from siprec.recording.metadata_elements import Element, clipped
 from siprec.recording.metadata_time import read_time
 from siprec.recording.metadata_xml import XmlLimits, read_xml
 
@@ -50,7 +39,7 @@ def read_metadata(
     charset: the parameter of its Content-Type. Raises MetadataError when nothing in it can be used.
     """
     tree = read_xml(data, charset=charset, limits=limits)
-    root = next((e for e in tree.root.iter() if kind_of(e) in ("recording", "recordingmetadata")), None)
+    root = next((e for e in tree.root.all() if e.kind in ("recording", "recordingmetadata")), None)
     if root is None:
         raise MetadataError("no recording element in the metadata")
     reader = _Reader(MetadataDocument(incomplete=tree.incomplete, problems=list(tree.problems)))
@@ -87,12 +76,12 @@ class _Reader:
         self._links: dict[str, _Link] = {}
         self._seen: dict[str, set[str]] = {}
 
-    def recording(self, element: etree._Element) -> None:
+    def recording(self, element: Element) -> None:
         """The root; drafts have a `recording` of their own inside it."""
-        for child in children_of(element):
-            match kind_of(child):
+        for child in element.children:
+            match child.kind:
                 case "datamode":
-                    self.document.partial = text_of(child).lower() == "partial"
+                    self.document.partial = child.whole_text().lower() == "partial"
                 case "recording":
                     self.recording(child)
                 case "group":
@@ -126,7 +115,7 @@ class _Reader:
                     self._problem(f"participant {link.participant_id!r} sends unknown stream {stream!r}")
         return document
 
-    def _group(self, element: etree._Element) -> None:
+    def _group(self, element: Element) -> None:
         identity = self._identity(element, "group", "groupid", "id")
         if identity is not None:
             associated, disassociated = self._times(element)
@@ -135,35 +124,33 @@ class _Reader:
             )
             self._foreign(element, "group", identity, {"associatetime", "disassociatetime"})
 
-    def _session(self, element: etree._Element) -> None:
+    def _session(self, element: Element) -> None:
         identity = self._identity(element, "session", "sessionid", "id")
         if identity is None:
             return
-        group = first_text(element, "groupref", "group") or attribute_of(
-            element, "groupref", "groupid", "group"
-        )
+        group = element.first_text("groupref", "group") or element.attribute("groupref", "groupid", "group")
         self.document.sessions.append(
             Session(
                 id=identity,
-                sip_session_ids=tuple(texts_of(element, "sipsessionid")),
+                sip_session_ids=tuple(element.texts("sipsessionid")),
                 group_id=group,
-                reasons=tuple(texts_of(element, "reason")),
-                started=read_time(first_text(element, "starttime", "associatetime")),
-                stopped=read_time(first_text(element, "stoptime", "disassociatetime")),
+                reasons=tuple(element.texts("reason")),
+                started=read_time(element.first_text("starttime", "associatetime")),
+                stopped=read_time(element.first_text("stoptime", "disassociatetime")),
             )
         )
-        for child in children_of(element):
-            if kind_of(child) == "participant":
+        for child in element.children:
+            if child.kind == "participant":
                 self._participant(child, session=identity)
         known = {"sipsessionid", "reason", "groupref", "group", "starttime", "stoptime", "participant"}
         self._foreign(element, "session", identity, known | {"associatetime", "disassociatetime"})
 
-    def _participant(self, element: etree._Element, session: str = "") -> None:
+    def _participant(self, element: Element, session: str = "") -> None:
         identity = self._identity(element, "participant", "participantid", "id")
         if identity is None:
             return
         self.document.participants.append(Participant(id=identity, names=tuple(_names(element))))
-        session = attribute_of(element, "sessionid", "session") or session
+        session = element.attribute("sessionid", "session") or session
         associated, disassociated = self._times(element)
         if session or associated or disassociated:
             self.document.participant_sessions.append(
@@ -174,40 +161,40 @@ class _Reader:
                     disassociated=disassociated,
                 )
             )
-        if any(kind_of(child) in ("send", "recv") for child in children_of(element)):
+        if any(child.kind in ("send", "recv") for child in element.children):
             self._link(identity, element)
         known = {"nameid", "aor", "name", "send", "recv", "associatetime", "disassociatetime"}
         self._foreign(element, "participant", identity, known)
 
-    def _stream(self, element: etree._Element) -> None:
+    def _stream(self, element: Element) -> None:
         identity = self._identity(element, "stream", "streamid", "id")
         if identity is None:
             return
-        label = first_text(element, "label") or attribute_of(element, "label")
+        label = element.first_text("label") or element.attribute("label")
         if not label:
             self._problem(f"stream {identity!r} has no label")
         self.document.streams.append(
             Stream(
                 id=identity,
                 label=label,
-                session_id=attribute_of(element, "sessionid", "session"),
-                mode=first_text(element, "mode").lower(),
+                session_id=element.attribute("sessionid", "session"),
+                mode=element.first_text("mode").lower(),
             )
         )
         self._foreign(element, "stream", identity, {"label", "mode"})
 
-    def _session_recording(self, element: etree._Element) -> None:
-        identity = attribute_of(element, "sessionid", "session", "id")
+    def _session_recording(self, element: Element) -> None:
+        identity = element.attribute("sessionid", "session", "id")
         associated, disassociated = self._times(element)
         self.document.session_recordings.append(
             SessionRecording(session_id=identity, associated=associated, disassociated=disassociated)
         )
 
-    def _participant_session(self, element: etree._Element) -> None:
+    def _participant_session(self, element: Element) -> None:
         associated, disassociated = self._times(element)
         link = ParticipantSession(
-            participant_id=attribute_of(element, "participantid", "participant", "id"),
-            session_id=attribute_of(element, "sessionid", "session"),
+            participant_id=element.attribute("participantid", "participant", "id"),
+            session_id=element.attribute("sessionid", "session"),
             associated=associated,
             disassociated=disassociated,
         )
@@ -215,13 +202,13 @@ class _Reader:
         known = {"associatetime", "disassociatetime"}
         self._foreign(element, "participantsessionassoc", link.participant_id, known)
 
-    def _participant_streams(self, element: etree._Element) -> None:
-        participant = attribute_of(element, "participantid", "participant", "id")
+    def _participant_streams(self, element: Element) -> None:
+        participant = element.attribute("participantid", "participant", "id")
         self._link(participant, element)
         known = {"send", "recv", "associatetime", "disassociatetime"}
         self._foreign(element, "participantstreamassoc", participant, known)
 
-    def _link(self, participant: str, element: etree._Element) -> None:
+    def _link(self, participant: str, element: Element) -> None:
         """Several associations of one participant in a document add up."""
         link = self._links.setdefault(participant, _Link())
         link.send.update(dict.fromkeys(_stream_ids(element, "send")))
@@ -232,10 +219,10 @@ class _Reader:
             disassociated or link.disassociated,
         )
 
-    def _identity(self, element: etree._Element, kind: str, *names: str) -> str | None:
+    def _identity(self, element: Element, kind: str, *names: str) -> str | None:
         """The id; made up from its place if empty. None for one that an earlier element has (RFC 7865 6.10)."""
         seen = self._seen.setdefault(kind, set())
-        identity = attribute_of(element, *names)
+        identity = element.attribute(*names)
         if not identity:
             identity = f"#{kind}-{len(seen) + 1}"
             self._problem(f"{kind} without an id, called {identity}")
@@ -245,27 +232,27 @@ class _Reader:
         seen.add(identity)
         return identity
 
-    def _times(self, element: etree._Element) -> tuple[Timestamp | None, Timestamp | None]:
-        associated = read_time(first_text(element, "associatetime"))
-        disassociated = read_time(first_text(element, "disassociatetime"))
+    def _times(self, element: Element) -> tuple[Timestamp | None, Timestamp | None]:
+        associated = read_time(element.first_text("associatetime"))
+        disassociated = read_time(element.first_text("disassociatetime"))
         for time in (associated, disassociated):
             if time is not None and time.utc is None:
                 self._problem(f"time {time.raw[:40]!r} not understood")
         return associated, disassociated
 
-    def _foreign(self, element: etree._Element, path: str, owner: str, known: set[str]) -> None:
-        for child in children_of(element):
-            if kind_of(child) not in known:
+    def _foreign(self, element: Element, path: str, owner: str, known: set[str]) -> None:
+        for child in element.children:
+            if child.kind not in known:
                 self._extension(child, path + "/", owner)
 
-    def _extension(self, element: etree._Element, prefix: str, owner: str) -> None:
-        path = prefix + local_name(element.tag)
-        found = [Extension(f"{path}/@{local_name(k)}", clipped(v), owner) for k, v in element.attrib.items()]
-        if text := clipped(element.text or ""):
+    def _extension(self, element: Element, prefix: str, owner: str) -> None:
+        path = prefix + element.name
+        found = [Extension(f"{path}/@{name}", value, owner) for name, value in element.stated]
+        if text := clipped(element.text):
             found.insert(0, Extension(path, text, owner))
         room = MAX_EXTENSIONS - len(self.document.extensions)
         self.document.extensions += found[:room]
-        for child in children_of(element):
+        for child in element.children:
             self._extension(child, path + "/", owner)
 
     def _problem(self, text: str) -> None:
@@ -273,15 +260,15 @@ class _Reader:
             self.document.problems.append(text)
 
 
-def _names(participant: etree._Element) -> Iterator[NameId]:
+def _names(participant: Element) -> Iterator[NameId]:
     """`<nameID aor><name>`, `<nameID><aor><name>`, or `<aor>` and `<name>` right in the participant."""
     bare_name, found = _display_name(participant), False
-    for child in children_of(participant):
-        if kind_of(child) == "nameid":
-            aor = attribute_of(child, "aor") or first_text(child, "aor")
+    for child in participant.children:
+        if child.kind == "nameid":
+            aor = child.attribute("aor") or child.first_text("aor")
             name = _display_name(child) or bare_name
-        elif kind_of(child) == "aor":
-            aor, name = text_of(child), attribute_of(child, "name") or bare_name
+        elif child.kind == "aor":
+            aor, name = child.whole_text(), child.attribute("name") or bare_name
         else:
             continue
         if aor or name:
@@ -291,13 +278,13 @@ def _names(participant: etree._Element) -> Iterator[NameId]:
         yield NameId(aor="", name=bare_name)
 
 
-def _display_name(element: etree._Element) -> str:
-    return _LANGUAGE_SUFFIX.sub("", first_text(element, "name")).strip()
+def _display_name(element: Element) -> str:
+    return _LANGUAGE_SUFFIX.sub("", element.first_text("name")).strip()
 
 
-def _stream_ids(element: etree._Element, kind: str) -> Iterator[str]:
+def _stream_ids(element: Element, kind: str) -> Iterator[str]:
     """`<send>id</send>` or `<send><id>id</id>...</send>`; empty ones are nobody's."""
-    for child in children_of(element):
-        if kind_of(child) == kind:
-            inner = list(texts_of(child, "id", "streamid"))
-            yield from inner or filter(None, [text_of(child)])
+    for child in element.children:
+        if child.kind == kind:
+            inner = list(child.texts("id", "streamid"))
+            yield from inner or filter(None, [child.whole_text()])

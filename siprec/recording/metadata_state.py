@@ -1,6 +1,6 @@
 """What the metadata of a recording session says now, and what each document changed (RFC 7866 9.1)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -84,7 +84,7 @@ class RecordingMetadata:
         self._merge(document)
         if any(getattr(self, name) != getattr(before, name) for name in _CONTENT):
             self.revision += 1
-        return list(_changes(before, self, at))
+        return list(_changes(_Active.in_(before), _Active.in_(self), at))
 
     def active_sessions(self) -> dict[str, Session]:
         """Sessions without a stop time."""
@@ -181,7 +181,21 @@ def _rejoined(old: ParticipantSession | None, new: ParticipantSession) -> Partic
     return _overlaid(old, new)
 
 
-def _changes(before: RecordingMetadata, after: RecordingMetadata, at: float) -> Iterator[MetadataEvent]:
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """What goes on in a state, found once for all comparisons."""
+
+    state: RecordingMetadata
+    sessions: Mapping[str, Session]
+    streams: Mapping[str, Stream]
+    members: Mapping[tuple[str, str], ParticipantSession]
+
+    @classmethod
+    def in_(cls, state: RecordingMetadata) -> "_Active":
+        return cls(state, state.active_sessions(), state.active_streams(), state.active_memberships())
+
+
+def _changes(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
     """Endings first, so that a transfer reads as one call that ends and one that begins."""
     yield from _participants_left(before, after, at)
     yield from _streams_between(MetadataEventType.STREAM_ENDED, before, after, at)
@@ -192,23 +206,18 @@ def _changes(before: RecordingMetadata, after: RecordingMetadata, at: float) -> 
     yield from _participants_changed(before, after, at)
 
 
-def _sessions_ended(
-    before: RecordingMetadata, after: RecordingMetadata, at: float
-) -> Iterator[MetadataEvent]:
-    for identity in _only_first(before.active_sessions(), after.active_sessions()):
-        last = after.sessions.get(identity)
+def _sessions_ended(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
+    for identity in _only_first(before.sessions, after.sessions):
+        last = after.state.sessions.get(identity)
         stated = last.stopped.utc if last is not None and last.stopped is not None else None
         yield MetadataEvent(
             type=MetadataEventType.SESSION_ENDED, id=identity, at=at, session_id=identity, stated=stated
         )
 
 
-def _sessions_started(
-    before: RecordingMetadata, after: RecordingMetadata, at: float
-) -> Iterator[MetadataEvent]:
-    active = after.active_sessions()
-    for identity in _only_first(active, before.active_sessions()):
-        started = active[identity].started
+def _sessions_started(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
+    for identity in _only_first(after.sessions, before.sessions):
+        started = after.sessions[identity].started
         yield MetadataEvent(
             type=MetadataEventType.SESSION_STARTED,
             id=identity,
@@ -219,46 +228,42 @@ def _sessions_started(
 
 
 def _streams_between(
-    kind: MetadataEventType, here: RecordingMetadata, there: RecordingMetadata, at: float
+    kind: MetadataEventType, here: _Active, there: _Active, at: float
 ) -> Iterator[MetadataEvent]:
     """One event for each stream that is active here and not there."""
-    active = here.active_streams()
-    for identity in _only_first(active, there.active_streams()):
-        stream = active[identity]
+    for identity in _only_first(here.streams, there.streams):
+        stream = here.streams[identity]
         yield MetadataEvent(type=kind, id=identity, at=at, session_id=stream.session_id, label=stream.label)
 
 
-def _participants_left(
-    before: RecordingMetadata, after: RecordingMetadata, at: float
-) -> Iterator[MetadataEvent]:
-    for key in _moved(before, after):
-        member = after.memberships.get(key)
+def _participants_left(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
+    for key in _moved(before.members, after.members):
+        member = after.state.memberships.get(key)
         stated = member.disassociated.utc if member is not None and member.disassociated is not None else None
-        yield _about(MetadataEventType.PARTICIPANT_LEFT, before.participants[key[0]], key[1], at, stated)
+        participant = before.state.participants[key[0]]
+        yield _about(MetadataEventType.PARTICIPANT_LEFT, participant, key[1], at, stated)
 
 
-def _participants_joined(
-    before: RecordingMetadata, after: RecordingMetadata, at: float
-) -> Iterator[MetadataEvent]:
-    members = after.active_memberships()
-    for key in _moved(after, before):
-        stated = members[key].associated
+def _participants_joined(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
+    for key in _moved(after.members, before.members):
+        stated = after.members[key].associated
         utc = stated.utc if stated is not None else None
-        yield _about(MetadataEventType.PARTICIPANT_JOINED, after.participants[key[0]], key[1], at, utc)
+        yield _about(MetadataEventType.PARTICIPANT_JOINED, after.state.participants[key[0]], key[1], at, utc)
 
 
-def _participants_changed(
-    before: RecordingMetadata, after: RecordingMetadata, at: float
-) -> Iterator[MetadataEvent]:
-    for participant in after.active_participants():
-        old = before.participants.get(participant.id)
+def _participants_changed(before: _Active, after: _Active, at: float) -> Iterator[MetadataEvent]:
+    if not before.state.participants:
+        return
+    for participant in after.state.active_participants():
+        old = before.state.participants.get(participant.id)
         if old is not None and old.names != participant.names:
             yield _about(MetadataEventType.PARTICIPANT_CHANGED, participant, "", at, None)
 
 
-def _moved(here: RecordingMetadata, there: RecordingMetadata) -> list[tuple[str, str]]:
-    """Memberships here that are not there. Naming the session, or no longer naming it, moves nobody."""
-    ours, theirs = here.active_memberships(), there.active_memberships()
+def _moved(
+    ours: Mapping[tuple[str, str], ParticipantSession], theirs: Mapping[tuple[str, str], ParticipantSession]
+) -> list[tuple[str, str]]:
+    """Our memberships that are not theirs. Naming the session, or no longer naming it, moves nobody."""
     unnamed = (
         {p for p, session in (*ours, *theirs) if not session} & {p for p, _ in ours} & {p for p, _ in theirs}
     )

@@ -5,10 +5,12 @@ A document that is not well-formed gets one repair (raw `&` and `<` in names) an
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from lxml import etree
 
 from siprec.recording.metadata import MetadataError
+from siprec.recording.metadata_elements import Element, read_elements
 
 TEXT_ENCODINGS = frozenset(
     [
@@ -74,7 +76,7 @@ class XmlLimits:
 class XmlTree:
     """The root, whether parts may have been lost on the way to it, and what was wrong."""
 
-    root: etree._Element
+    root: Element
     incomplete: bool
     problems: list[str]
 
@@ -103,8 +105,8 @@ def read_xml(data: bytes, *, charset: str | None = None, limits: XmlLimits | Non
             root = _parse(repaired, recover=True)
     if root is None:
         raise MetadataError("no XML element in the metadata")
-    _check_size(root, limits)
-    return XmlTree(root, incomplete, problems)
+    elements = read_elements(root, depth=limits.depth, elements=limits.elements)
+    return XmlTree(elements, incomplete, problems)
 
 
 def _decode(data: bytes, charset: str | None, problems: list[str]) -> str:
@@ -153,8 +155,9 @@ def _bare_document(text: str, problems: list[str]) -> str:
     return clean
 
 
-def _parse(text: str, *, recover: bool) -> "etree._Element | None":
-    parser = etree.XMLParser(
+@cache
+def _parser(recover: bool) -> etree.XMLParser:
+    return etree.XMLParser(
         recover=recover,
         resolve_entities=False,
         no_network=True,
@@ -164,8 +167,11 @@ def _parse(text: str, *, recover: bool) -> "etree._Element | None":
         remove_pis=True,
         encoding="utf-8",
     )
+
+
+def _parse(text: str, *, recover: bool) -> "etree._Element | None":
     try:
-        return etree.fromstring(text.encode("utf-8"), parser)
+        return etree.fromstring(text.encode("utf-8"), _parser(recover))
     except etree.XMLSyntaxError:
         return None
 
@@ -181,16 +187,3 @@ def _repaired(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _check_size(root: "etree._Element", limits: XmlLimits) -> None:
-    depth = elements = 0
-    for event, _ in etree.iterwalk(root, events=("start", "end")):
-        if event == "end":
-            depth -= 1
-            continue
-        depth, elements = depth + 1, elements + 1
-        if depth > limits.depth:
-            raise MetadataError(f"elements nested deeper than {limits.depth}")
-        if elements > limits.elements:
-            raise MetadataError(f"more than {limits.elements} elements")

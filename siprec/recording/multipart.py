@@ -150,7 +150,7 @@ class _Reader:
         if content.value == "multipart/alternative":
             found = _best_first(found)
         for part in (p for parts in found for p in parts):
-            yield replace(part, problems=part.problems + problems)
+            yield replace(part, problems=part.problems + problems) if problems else part
 
 
 def _sections(body: bytes, boundary: str, most: int) -> tuple[list[bytes], tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """Session and media descriptions as values: what RFC 8866 lines mean, and how they are written."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from siprec.sdp.payload import PayloadFormat, RtpMap, number, read_fmtp, read_payloads, read_rtpmaps
+from siprec.sdp.payload import PayloadFormat, RtpMap, number, read_payloads, read_rtpmaps
 
 
 class Direction(StrEnum):
@@ -19,6 +20,11 @@ class Direction(StrEnum):
         return _REVERSED.get(self, self)
 
 
+_DIRECTIONS = {direction.value: direction for direction in Direction}
+READ_ATTRIBUTES = frozenset(
+    [*_DIRECTIONS, "label", "mid", "rtpmap", "fmtp", "ptime", "maxptime", "rtcp", "rtcp-mux", "crypto"]
+)
+"Names by which attributes are looked up here; the parser writes them in lower case, others as they came."
 _REVERSED = {Direction.SENDONLY: Direction.RECVONLY, Direction.RECVONLY: Direction.SENDONLY}
 
 
@@ -81,11 +87,11 @@ class MediaDescription:
 
     def values(self, name: str) -> list[str]:
         """The values of every attribute called `name`, in order; a flag counts as ""."""
-        return [a.value or "" for a in self.attributes if a.name.lower() == name]
+        return [a.value or "" for a in self.attributes if a.name == name]
 
     def first(self, name: str) -> str | None:
         """The value of the first attribute called `name`; duplicates are ignored."""
-        return next(iter(self.values(name)), None)
+        return next((a.value or "" for a in self.attributes if a.name == name), None)
 
     @property
     def label(self) -> str | None:
@@ -99,9 +105,7 @@ class MediaDescription:
     @property
     def direction(self) -> Direction:
         """Of the m-line, else of the session, else sendrecv (RFC 8866 6.7)."""
-        names = {d.value for d in Direction}
-        stated = next((a.name.lower() for a in self.attributes if a.name.lower() in names), None)
-        return Direction(stated) if stated else self.default_direction
+        return direction_in(self.attributes) or self.default_direction
 
     @property
     def rtcp_mux(self) -> bool:
@@ -135,14 +139,9 @@ class MediaDescription:
         """Payload type to `a=rtpmap`; lines that make no sense are left out."""
         return read_rtpmaps(self.values("rtpmap"))
 
-    @property
-    def fmtp(self) -> dict[int, str]:
-        """Payload type to the parameters of its `a=fmtp`."""
-        return read_fmtp(self.values("fmtp"))
-
-    def payloads(self) -> dict[int, PayloadFormat]:
+    def payloads(self) -> Mapping[int, PayloadFormat]:
         """Every RTP payload type of the m-line, in order, with its meaning."""
-        return read_payloads(self.formats, self.rtpmaps, self.fmtp)
+        return read_payloads(tuple(self.formats), tuple(self.values("rtpmap")), tuple(self.values("fmtp")))
 
     def lines(self, session_connection: Connection | None) -> list[str]:
         """The section as text lines; `c=` only where it differs from the session's."""
@@ -177,6 +176,11 @@ class SessionDescription:
         for media in self.media:
             lines += media.lines(self.connection)
         return ("\r\n".join(lines) + "\r\n").encode("utf-8")
+
+
+def direction_in(attributes: Iterable[Attribute]) -> Direction | None:
+    """The first direction among attributes, None if there is none."""
+    return next((_DIRECTIONS[a.name] for a in attributes if a.name in _DIRECTIONS), None)
 
 
 def address_family(address: str) -> str:

@@ -182,7 +182,8 @@ class OfferAnswer:
         version = self._version
         if self.local is not None and _content(description) != _content(self.local):
             version += 1
-        description.origin = replace(description.origin, version=str(version))
+        if description.origin.version != str(version):
+            description.origin = replace(description.origin, version=str(version))
 
 
 def _agreed(media: MediaDescription, local: LocalPorts) -> AcceptedStream:
@@ -200,17 +201,24 @@ def _answer_line(media: MediaDescription, stream: AcceptedStream) -> MediaDescri
     elif stream.local.rtcp is not None and stream.local.rtcp != stream.local.rtp + 1:
         attributes.append(Attribute("rtcp", str(stream.local.rtcp)))
     attributes.append(Attribute(stream.direction.value))
-    return replace(_mirrored(media), port=stream.local.rtp, attributes=attributes + _label(media))
+    return _mirrored(media, port=stream.local.rtp, attributes=attributes + _label(media))
 
 
 def _refused_line(media: MediaDescription) -> MediaDescription:
     """Port 0 with at least one format (RFC 3264 6)."""
-    return replace(_mirrored(media), attributes=_label(media))
+    return _mirrored(media, port=0, attributes=_label(media))
 
 
-def _mirrored(media: MediaDescription) -> MediaDescription:
+def _mirrored(media: MediaDescription, *, port: int, attributes: list[Attribute]) -> MediaDescription:
     formats = list(media.formats) or ["0"]
-    return MediaDescription(index=media.index, media=media.media, port=0, proto=media.proto, formats=formats)
+    return MediaDescription(
+        index=media.index,
+        media=media.media,
+        port=port,
+        proto=media.proto,
+        formats=formats,
+        attributes=attributes,
+    )
 
 
 def _label(media: MediaDescription) -> list[Attribute]:

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Iterator
 
 from siprec.sdp.error import SdpError
-from siprec.sdp.media import Attribute, Connection, Direction, MediaDescription, Origin, SessionDescription
+from siprec.sdp.media import (
+    READ_ATTRIBUTES,
+    Attribute,
+    Connection,
+    Direction,
+    MediaDescription,
+    Origin,
+    SessionDescription,
+    direction_in,
+)
 from siprec.sdp.payload import number, payload_type_of
 
 MAX_PROBLEMS = 20
@@ -111,7 +120,10 @@ def _connection(lines: list[Line], problems: list[str]) -> Connection | None:
 
 def _attribute(value: str) -> Attribute:
     name, colon, rest = value.partition(":")
-    return Attribute(name.strip(), rest.strip() if colon else None)
+    name = name.strip()
+    if (lower := name.lower()) in READ_ATTRIBUTES:
+        name = lower
+    return Attribute(name, rest.strip() if colon else None)
 
 
 def _media(
@@ -133,17 +145,12 @@ def _media(
         proto=words[2],
         formats=words[3:],
         connection=_connection(lines[1:], problems) or session.connection,
-        default_direction=_session_direction(session),
+        default_direction=direction_in(session.attributes) or Direction.SENDRECV,
         attributes=[_attribute(text) for _, kind, text in lines[1:] if kind == "a" and text],
         line=count,
     )
     problems += _media_problems(media)
     return media
-
-
-def _session_direction(session: SessionDescription) -> Direction:
-    names = {d.value for d in Direction}
-    return Direction(next((n for a in session.attributes if (n := a.name.lower()) in names), "sendrecv"))
 
 
 def _media_problems(media: MediaDescription) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 UNKNOWN_CODEC = "UNKNOWN"
 
@@ -30,6 +32,9 @@ STATIC_PAYLOADS: dict[int, tuple[str, int, int]] = {
 
 UNMAPPED_EVENT_PAYLOAD = 101
 "What everybody means by 101 when they send no rtpmap for it: telephone-event/8000."
+
+_REMEMBERED = 256
+"Sets of formats whose meaning is remembered: a peer offers the same ones call after call."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +83,15 @@ def read_fmtp(values: Iterable[str]) -> dict[int, str]:
     return result
 
 
+@lru_cache(_REMEMBERED)
 def read_payloads(
-    formats: Iterable[str], rtpmaps: Mapping[int, RtpMap], fmtp: Mapping[int, str]
-) -> dict[int, PayloadFormat]:
-    """What each format of an m-line means, in order.
+    formats: tuple[str, ...], rtpmap_values: tuple[str, ...], fmtp_values: tuple[str, ...]
+) -> Mapping[int, PayloadFormat]:
+    """What each format of an m-line means, in order; the values are those of its `a=rtpmap` and `a=fmtp` lines.
 
     rtpmap first, then the static table; a dynamic type without rtpmap is `UNKNOWN` (101: telephone-event).
     """
+    rtpmaps, fmtp = read_rtpmaps(rtpmap_values), read_fmtp(fmtp_values)
     result: dict[int, PayloadFormat] = {}
     for token in formats:
         pt = number(token, limit=127)
@@ -98,7 +105,7 @@ def read_payloads(
             channels=m.channels,
             fmtp=fmtp.get(pt, ""),
         )
-    return result
+    return MappingProxyType(result)
 
 
 def default_rtpmap(payload_type: int) -> RtpMap | None:

@@ -1,5 +1,6 @@
 """What an offer and its answer settled for one m-line."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from siprec.sdp.media import Direction, MediaDescription
@@ -29,7 +30,7 @@ class AcceptedStream:
     "Ours."
     held: bool
     "No media is to be expected: inactive, or a null address."
-    payloads: dict[int, PayloadFormat]
+    payloads: Mapping[int, PayloadFormat]
     ptime: float | None
     "Packet time in ms that the peer announced."
     rtcp_mux: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 Address = tuple[str, int]
 
@@ -29,6 +30,7 @@ class Flow:
         return self.transport != "udp"
 
 
+@lru_cache(1024)
 def is_ip_address(host: str) -> bool:
     """True for an IPv4 or IPv6 literal (without brackets; a zone is allowed)."""
     try:
