@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -217,6 +218,54 @@ def test_a_journal_that_cannot_be_opened_is_said_at_the_start(tmp_path: Path) ->
         assert service.process.wait(30) == 1
         assert service.err.startswith("siprec: storage.path: ")
         assert service.err.count("\n") == 1
+
+
+HANGING = """#!{python}
+import sys, time
+from pathlib import Path
+
+from siprec.cli.main import run
+from siprec.storage.fileops import FileOps
+
+def hanging(real):
+    def call(*args):
+        while Path("hang").exists():
+            time.sleep(0.01)
+        return real(*args)
+    return call
+
+for name in ("open", "mkdir", "pwrite", "fsync", "fdatasync", "replace"):
+    setattr(FileOps, name, hanging(getattr(FileOps, name)))
+sys.exit(run(sys.argv[1:]))
+"""
+"A recorder whose main process waits in every call that changes a file as long as there is a file `hang`."
+
+
+def test_a_disk_that_hangs_refuses_calls_in_time_and_leaves_nothing_when_it_comes_back(
+    start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More calls than there are threads that wait; the running call is written by its worker all the same."""
+    hanging, hang = tmp_path / "hanging", tmp_path / "hang"
+    hanging.write_text(HANGING.format(python=sys.executable))
+    hanging.chmod(0o755)
+    monkeypatch.setattr(daemons, "SIPREC", hanging)
+    daemon = start_daemon(rtp=FAST)
+    assert_recorded(daemon)
+    with untouched_call(daemon, seconds=3.0) as call:
+        call.wait_until_heard()
+        before = recording_folders(daemon)
+        hang.touch()
+        try:
+            for transport in ("udp", "tcp", "udp", "tcp"):
+                assert_refused(daemon, "the disk takes too long", transport=transport)
+            assert recording_folders(daemon) == before
+        finally:
+            hang.unlink()
+        assert_recorded(daemon)
+        wait_for("late folders to be gone", lambda: len(recording_folders(daemon)) == len(before) + 1)
+    assert len(daemon.ls("--state", "ended")) == len(before) + 1
+    assert {one["state"] for one in daemon.ls()} <= {"ended", "discarded"}
+    daemon.stop()
 
 
 # -- descriptors --
