@@ -17,6 +17,9 @@ from siprec.rtp.ports import PortPair
 from siprec.sdp.stream import AcceptedStream
 from siprec.sip.events import AckReceived, InviteReceived, RequestReceived
 
+MAX_SEARCH_KEYS = 256
+"""Headers and extensions to find one recording by, over all its time."""
+
 
 class RunningCalls:
     """Carries out what requests in a dialog change. A request that is refused leaves its call as it was."""
@@ -46,6 +49,9 @@ class RunningCalls:
             return
         self._means.endpoint.respond(event.transaction, 200, headers=[SDP_HEADER] if body else [], body=body)
         raw = intake.metadata_raw
+        if raw is not None and not live.session.keeps_last_document():
+            live.event(time.monotonic_ns(), "metadata_not_kept", size=len(raw))
+            raw = None
         self._means.closing.keeper.save(
             live.folder,
             self._means.closing.document(live),
@@ -94,7 +100,8 @@ class RunningCalls:
         for problem in intake.problems:
             live.event(now_ns, "odd_request", text=problem)
         known = set(live.search_keys)
-        live.search_keys += [key for key in intake.search_keys if key not in known]
+        fresh = [key for key in intake.search_keys if key not in known]
+        live.search_keys += fresh[: max(0, MAX_SEARCH_KEYS - len(known))]
         live.apply_plan(live.session.replan())
 
     def _take_changes(

@@ -17,6 +17,9 @@ from siprec.sdp.media import SessionDescription
 from siprec.sdp.offer_answer import Answer, OfferAnswer
 from siprec.sdp.stream import AcceptedStream, LocalPorts
 
+MAX_DOCUMENT_BYTES = 16_000_000
+"""Metadata documents of one session that are kept as received, together; later ones are used all the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
@@ -43,6 +46,8 @@ class RecordingSession:
     "The first one: its headers name the parties when metadata does not."
     documents: int = 0
     "Metadata documents received."
+    document_bytes: int = 0
+    "Their length."
 
     @classmethod
     def begin(cls, session_id: int, address: str) -> RecordingSession:
@@ -85,9 +90,14 @@ class RecordingSession:
             self.intake = intake
         if intake.metadata_raw is not None:
             self.documents += 1
+            self.document_bytes += len(intake.metadata_raw)
         if intake.metadata is None:
             return []
         return self.metadata.apply(intake.metadata, at)
+
+    def keeps_last_document(self) -> bool:
+        """Whether the metadata document that came last is one to keep as received."""
+        return self.document_bytes <= MAX_DOCUMENT_BYTES
 
     def replan(self, streams: Mapping[int, AcceptedStream] | None = None) -> ChannelPlan:
         """Who is on which leg and channel by what is known now; the channels of legs that stand stay."""

@@ -416,6 +416,25 @@ def test_a_storm_of_offers_ends_with_every_port_given_back(daemon: Daemon, calle
     assert (len(shown["legs"]), refused) == (64, 12)
 
 
+def test_a_storm_of_documents_is_kept_up_to_a_bound(daemon: Daemon, caller: NewCaller) -> None:
+    """Metadata and headers that are new each time: every request is answered, the recording does not grow for ever."""
+    sender = caller("tcp")
+    assert sender.call().status == 200
+    for turn in range(20):
+        headers = tuple(f"X-Key-{turn}-{i}: {i}" for i in range(50))
+        document = f"<recording>{turn}" + "x" * 900_000
+        answer = sender.ask(sender.request("UPDATE", document, METADATA, headers=headers))
+        assert answer.status == 200
+        assert answer.seconds < ANSWER_S
+    assert sender.bye().status == 200
+    shown = daemon.recording_of(sender.call_id)
+    kept = [file.stat().st_size for file in Path(shown["path"]).parent.glob("*.xml")]
+    assert len(kept) == 18
+    assert sum(kept) <= 16_000_000
+    assert [event["type"] for event in shown["events"]].count("metadata_not_kept") == 3
+    assert len(shown["search_keys"]) == 256
+
+
 # -- floods --
 
 
