@@ -5,12 +5,13 @@ Row by row, for the few legs of a batch in which something is unusual (INTEROP 3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from siprec.rtp.drift import forget_clock
+from siprec.rtp.event import TimelineEvent
 from siprec.rtp.packet import Bool
 from siprec.rtp.sequence import I64, U32
 from siprec.rtp.state import LATE_NONE, Rows
@@ -20,20 +21,7 @@ SNAP_S = 0.1
 AHEAD_MARGIN_S = 0.1
 "A timestamp may run this far ahead of arrival, beside the hold-back."
 STEADY_S = 0.005
-"Two late packets whose lateness differs by less: the sender's clock has moved, no burst is catching up."
-
-
-@dataclass(slots=True)
-class TimelineEvent:
-    """A stream was anchored (`anchored`) or its timestamp moved against arrival (`jump`)."""
-
-    type: str
-    leg: int
-    ssrc: int
-    p: int
-    "Position from which the new anchor holds, in samples from the epoch."
-    moved: int
-    "How far the stream's timestamps were moved, in samples; 0 for a first anchor."
+"A late packet that makes up for less of the lateness before it: the sender's clock has moved, no burst catches up."
 
 
 class Anchor:
@@ -122,6 +110,7 @@ class Anchor:
         row["ts_base"] = first - lead - place
         row["newest_u"] = place + lead - 1
         row["late_dev"] = LATE_NONE
+        forget_clock(row)
         events.append(TimelineEvent("anchored", number, int(row["ssrc"]), place + int(leg["delta"]), 0))
 
     def _join(self, leg: Any, at: float) -> int:
@@ -140,14 +129,15 @@ class Anchor:
     def _jumped(self, row: Any, leg: Any, number: int, place: int, at: float) -> bool:
         """Whether a newer packet's timestamp cannot be true: back or standing still, or far ahead of arrival.
 
-        Far behind arrival is a jump too, once two packets in turn are late by the same time: after a stall of
-        the network the packets come in a burst that catches up, a sender with a moved clock does not.
+        Far behind arrival is a jump too, once two packets in turn are late by the same time or more: after a stall
+        of the network the packets come in a burst that catches up, a sender with a moved clock does not.
         """
         if number <= row["newest"]:
             return False
         dev = place + int(leg["delta"]) - at
         late = place + int(leg["delta"]) < leg["floor_p"]
-        steady = late and abs(dev - float(row["late_dev"])) < STEADY_S * leg["rate"]
+        again = late and row["late_dev"] != LATE_NONE
+        steady = again and dev - float(row["late_dev"]) < STEADY_S * leg["rate"]
         row["late_dev"] = round(dev) if late else LATE_NONE
         return bool(place <= row["newest_u"] or dev > self.ahead_s * leg["rate"] or steady)
 
@@ -157,6 +147,7 @@ class Anchor:
         moved = self._join(leg, at)
         row["ts_base"] = ext_ts - moved
         row["late_dev"] = LATE_NONE
+        forget_clock(row)
         events.append(
             TimelineEvent("jump", number, int(row["ssrc"]), moved + int(leg["delta"]), moved - place)
         )

@@ -18,6 +18,8 @@ U32 = npt.NDArray[np.uint32]
 MAX_DROPOUT = 3000
 MAX_MISORDER = 200
 "RFC 3550 A.1: a number outside these limits is a restart, not loss or reordering."
+OUTAGE_S = 0.5
+"After an outage beyond MAX_DROPOUT a stream goes on if its numbers, timestamps and arrival agree this well."
 _END_BITS = 16
 _NO_PLACE = -1
 
@@ -135,6 +137,25 @@ def assign_known(streams: Rows, leg: I64, ssrc: U32, seq: I32) -> tuple[I64, Boo
     return np.where(one & ~zero, first + 1, first), zero ^ one
 
 
+def after_outage(
+    legs: Rows, streams: Rows, stream: I64, seq: I32, timestamp: U32, arrival: I64, samples: I64
+) -> Bool:
+    """Rows that are no restart of `stream` although their numbers lie beyond MAX_DROPOUT: bool[n].
+
+    While nothing came, the timestamp went on as long as the time that passed [ns], and the sequence number as
+    many packets of this row's length as that takes: those were sent and are lost. samples: of each row.
+    """
+    leg = stream >> 1
+    rate = legs["rate"][leg]
+    missed = delta16(seq, streams["highest"][stream])
+    spoken = delta32(timestamp, streams["newest_ts"][stream])
+    passed = (arrival - legs["last_ns"][leg]) * (rate / 1e9)
+    packed = samples * delta16(seq, streams["newest"][stream])
+    near = OUTAGE_S * rate
+    agree: Bool = (np.abs(spoken - packed) < near) & (np.abs(spoken - passed) < near)
+    return agree & (missed > MAX_DROPOUT) & (samples > 0) & (streams["anchored"][stream] != 0)
+
+
 def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:
     """Begin a stream at its first packet. stream: one STREAM row.
 
@@ -159,10 +180,13 @@ def lost_packets(streams: Rows) -> I64:
     return lost
 
 
-def assign_leg(legs: Rows, streams: Rows, leg: int, ssrc: U32, seq: I32) -> tuple[I64, list[StreamChange]]:
+def assign_leg(
+    legs: Rows, streams: Rows, leg: int, ssrc: U32, seq: I32, goes_on: Bool
+) -> tuple[I64, list[StreamChange]]:
     """Stream row of each packet of one leg, starting streams where they begin; -1 for a packet to leave out.
 
-    ssrc, seq: the leg's packets in order of arrival. A new SSRC is taken at its first packet; a restart
+    ssrc, seq: the leg's packets in order of arrival. goes_on: bool[n, 2], whether the packet belongs to the leg's
+    first or second stream by `after_outage`. A new SSRC is taken at its first packet; a restart
     with the same SSRC only when two packets in sequence agree (RFC 3550 A.1). A stream row that already has
     packets of this batch is not given to another stream: a sender that changes with every packet is noise.
     """
@@ -171,14 +195,37 @@ def assign_leg(legs: Rows, streams: Rows, leg: int, ssrc: U32, seq: I32) -> tupl
     for i, (this, number) in enumerate(zip(ssrc.tolist(), seq.tolist(), strict=True)):
         stream = _known(legs, streams, leg, this, number)
         if stream < 0:
+            stream = _going_on(streams, leg, this, goes_on[i])
+        if stream < 0:
             restart, resting = _same_sender(streams, leg, this), _resting(legs, streams, leg)
             agreed = restart is None or _confirms(streams[restart], number)
             if agreed and not (out[:i] == resting).any():
                 stream = resting
                 _replace(legs, streams, stream, this, number)
                 changes.append(StreamChange(leg=leg, stream=stream, ssrc=this, restart=restart is not None))
+                if restart is not None:
+                    _take_first_of_restart(streams[stream], out[:i], ssrc[:i], seq[:i], stream)
         out[i] = stream
     return out, changes
+
+
+def _take_first_of_restart(row: Any, out: I64, ssrc: U32, seq: I32, stream: int) -> None:
+    """The packet that a restart was confirmed by is its second one.
+
+    The first is taken too if it came in this batch (out, ssrc, seq: the rows before); else it was left out: lost.
+    """
+    first = int(row["base"]) - 1
+    row["base"] = first
+    waiting = np.flatnonzero((out < 0) & (ssrc == row["ssrc"]) & (seq == (first & 0xFFFF)))
+    out[waiting[-1:]] = stream
+
+
+def _going_on(streams: Rows, leg: int, ssrc: int, goes_on: Bool) -> int:
+    for which in (0, 1):
+        stream = 2 * leg + which
+        if goes_on[which] and streams["live"][stream] and streams["ssrc"][stream] == ssrc:
+            return stream
+    return -1
 
 
 def _known(legs: Rows, streams: Rows, leg: int, ssrc: int, seq: int) -> int:

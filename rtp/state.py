@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -80,6 +80,10 @@ STREAM: np.dtype[Any] = _record(
         ("newest_u", "i8"),
         ("newest_ts", "i8"),
         ("late_dev", "i8"),  # deviation of the last late packet, LATE_NONE if none
+        ("lead", "f8"),  # furthest ahead of arrival of this window, in samples; see siprec.rtp.drift
+        ("lead_before", "f8"),  # of the window before
+        ("lead_base", "f8"),  # where the stream stood at first
+        ("heard", "i8"),  # packets in this window
         ("transit", "f8"),  # RFC 3550 A.8, in samples
         ("jitter", "f8"),
     ]

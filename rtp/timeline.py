@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from siprec.rtp.anchor import Anchor, TimelineEvent
+from siprec.rtp.anchor import Anchor
+from siprec.rtp.drift import follow_clocks, note_lead
+from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups, stable_order
 from siprec.rtp.loss import LossGap, gaps_of
 from siprec.rtp.packet import Bool
@@ -23,6 +25,7 @@ from siprec.rtp.sequence import (
     U32,
     History,
     StreamChange,
+    after_outage,
     assign_known,
     assign_leg,
     delta16,
@@ -117,10 +120,32 @@ class Timeline:
             for leg in np.unique(batch.leg[~certain]).tolist():
                 rows = np.flatnonzero(batch.leg == leg)
                 stream[rows], new = assign_leg(
-                    self._legs, self._streams, leg, batch.ssrc[rows], batch.seq[rows]
+                    self._legs,
+                    self._streams,
+                    leg,
+                    batch.ssrc[rows],
+                    batch.seq[rows],
+                    self._after_outage(batch, rows),
                 )
                 changes += new
         return stream, changes
+
+    def _after_outage(self, batch: Batch, rows: I64) -> Bool:
+        """Whether each row goes on with its leg's first or second stream after an outage: bool[k, 2]."""
+        samples = batch.samples[rows] * batch.audio[rows]
+        both = [
+            after_outage(
+                self._legs,
+                self._streams,
+                2 * batch.leg[rows] + which,
+                batch.seq[rows],
+                batch.timestamp[rows],
+                batch.arrival_ns[rows],
+                samples,
+            )
+            for which in (0, 1)
+        ]
+        return np.stack(both, axis=1)
 
     @staticmethod
     def _sorted(stream: I64, wanted: Bool) -> I64:
@@ -232,6 +257,10 @@ class Timeline:
             )
         self._advance(groups, plain, ext, ext_ts, u)
         update_jitter(streams, groups, arrived, u, keep)
+        lead = np.where(keep, u + legs["delta"][leg] - arrived, -np.inf)
+        due = note_lead(streams, groups.key, np.maximum.reduceat(lead, groups.starts), groups.counts)
+        if due.size:
+            events += follow_clocks(legs, streams, due)
         return (rows, u) if keep.all() else (rows[keep], u[keep])
 
     def _odd(

@@ -16,8 +16,8 @@ from siprec.codecs.registry import AUDIO, CODECS, EVENT, KINDS, NOISE, RAW
 from siprec.media.rings import Rings
 from siprec.media.store import StateStore
 from siprec.rtp import packet
-from siprec.rtp.anchor import TimelineEvent
 from siprec.rtp.dtmf import Digit, DigitCollector
+from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups
 from siprec.rtp.loss import LossGap
 from siprec.rtp.packet import PacketColumns, parse_columns

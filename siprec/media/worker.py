@@ -143,7 +143,9 @@ class MediaWorker:
         for change in result.changes:
             self._note_change(change)
         for event in result.events:
-            if event.type == "jump":
+            if event.type == "drift":
+                self._note_drift(event.leg)
+            elif event.type == "jump":
                 moved = event.moved / int(self.pipeline.legs["rate"][event.leg])
                 recording = self._roster.recordings[self._roster.legs[event.leg].recording]
                 self._event(event.leg, "timestamp_jump", recording.time_of(event.p), moved_s=round(moved, 3))
@@ -153,6 +155,11 @@ class MediaWorker:
             self._event(digit.leg, "dtmf", digit.at_ns, digit=digit.digit)
         if result.raw:
             self._keep_raw(result.raw)
+
+    def _note_drift(self, leg: int) -> None:
+        """Tell once a leg that its sender's clock is false and followed."""
+        if not self._roster.legs[leg].events["clock_drift"]:
+            self._event(leg, "clock_drift", None)
 
     def _note_change(self, change: StreamChange) -> None:
         ssrcs = self._roster.legs[change.leg].ssrcs

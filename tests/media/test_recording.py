@@ -309,5 +309,24 @@ def test_a_digit_is_told_with_its_moment_and_is_not_heard(rig):
     assert (audio[:, 0] == placed(len(audio), (TICK, speaker.said))).all()
 
 
+def test_a_sender_whose_clock_is_fast_is_followed_and_told_once(rig):
+    media = rig()
+    recording = media.open([media.spec(0, 0)])
+    speaker = media.speaker(0)
+    for tick in range(600):
+        if tick % 50 == 49:  # 10 ms more each 10 s: 1,000 ppm
+            speaker.send(b"\x80" * (FRAME // 2))
+            speaker.leap(FRAME // 2)
+        speaker.say()
+        media.tick()
+    closed = media.hang_up()
+    assert len(media.events("clock_drift")) == 1
+    assert media.events("timestamp_jump") == []
+    assert closed.legs[0].counts["late"] == closed.legs[0].counts["lost"] == 0
+    assert closed.frames <= 601 * TICK + 0.08 * RATE
+    last = speaker.said[-TICK:]
+    assert (recording.read()[closed.frames - TICK :, 0] == last).all()
+
+
 def test_a_frame_is_as_long_as_the_packets_of_the_tests():
     assert FRAME * FRAMES_A_TICK == TICK

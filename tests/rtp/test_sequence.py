@@ -128,7 +128,7 @@ class Leg:
         """(ssrc, seq) of each packet in; stream of each and (ssrc, restart) of each change out."""
         ssrc = np.array([s for s, _ in packets], np.uint32)
         seq = np.array([n for _, n in packets], np.int32)
-        out, changes = assign_leg(self.legs, self.streams, 0, ssrc, seq)
+        out, changes = assign_leg(self.legs, self.streams, 0, ssrc, seq, np.zeros((len(seq), 2), np.bool_))
         return out.tolist(), [(c.ssrc, c.restart) for c in changes]
 
 

@@ -75,6 +75,7 @@ class Recorder:
         )
         placed = self.timeline.place(batch)
         self.events += placed.events
+        self.gaps += placed.gaps
         for row, u in zip(placed.rows.tolist(), placed.u.tolist(), strict=True):
             n = packets[row].samples
             self.canvas[leg, u + RATE : u + RATE + n] = packets[row].mark + np.arange(n)
@@ -227,15 +228,99 @@ def test_a_jump_of_the_timestamp_does_not_create_hours_of_silence():
         assert [e.type for e in rec.events] == ["anchored", "jump"]
 
 
-def test_a_restart_of_the_same_ssrc_costs_one_packet():
+def test_a_restart_of_the_same_ssrc_is_recorded_from_its_first_packet():
     rec = Recorder()
     before = talk(100)
     after = talk(100, seq=30000, timestamp=5, at=START + 2.0, mark=16000)
     rec.run(before + after)
+    assert placed_exactly(rec.audio(), before + after)
+    assert int(rec.legs["packets"][0]) == 200
+    assert int(rec.legs["discarded"][0]) == total_lost(rec.legs, rec.streams, 0) == 0
+
+
+def test_the_first_packet_of_a_restart_is_counted_lost_when_the_second_comes_a_batch_later():
+    rec = Recorder()
+    before = talk(100)
+    after = talk(100, seq=30000, timestamp=5, at=START + 2.0, mark=16000)
+    for batch in (before, after[:1], after[1:]):
+        rec.take(batch)
     audio = rec.audio()
     assert (audio[:16000] == np.arange(16000)).all()
-    assert int(rec.legs["packets"][0]) == 199
     assert (audio >= 0).sum() == 199 * FRAME
+    assert int(rec.legs["discarded"][0]) == total_lost(rec.legs, rec.streams, 0) == 1
+
+
+@pytest.mark.parametrize("seconds", [30, 59, 61, 100, 600])
+def test_an_outage_of_minutes_is_loss_and_no_restart(seconds):
+    rec = Recorder()
+    rec.canvas = np.full((1, RATE * 720), -1, np.int64)
+    missing = 50 * seconds
+    packets = talk(100) + talk(
+        100,
+        seq=65630 + missing,
+        timestamp=2**32 - 1000 + FRAME * (100 + missing),
+        at=START + 2 + seconds,
+        mark=FRAME * (100 + missing),
+    )
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), packets)
+    assert int(rec.legs["packets"][0]) == 200
+    assert total_lost(rec.legs, rec.streams, 0) == missing
+    base = int(START * RATE)
+    assert [(g.start - base, g.end - base, g.packets) for g in rec.gaps] == [
+        (16000, 16000 + FRAME * missing, missing)
+    ]
+
+
+def test_a_restart_after_a_pause_is_no_outage():
+    """Its numbers and timestamps are new: nothing says that packets were sent meanwhile."""
+    rec = Recorder()
+    rec.canvas = np.full((1, RATE * 200), -1, np.int64)
+    packets = talk(100) + talk(100, seq=10000, timestamp=5, at=START + 102.05, mark=RATE * 102 + 400)
+    rec.run(packets)
+    assert placed_exactly(rec.audio(), packets)
+    assert total_lost(rec.legs, rec.streams, 0) == 0
+    assert rec.gaps == []
+
+
+@pytest.mark.parametrize("ppm", [-1000, -400, 400, 1000])
+def test_a_sender_whose_clock_runs_false_stays_at_its_time_and_is_not_late(ppm):
+    """An hour at 200 ppm is 0.7 s: what runs away is taken back in small pieces before it is heard."""
+    rec = Recorder()
+    seconds = 300
+    rec.canvas = np.full((1, RATE * (seconds + 60)), -1, np.int64)
+    for first in range(0, 50 * seconds, 50):
+        at = START + 0.02 * (1 - ppm * 1e-6) * np.arange(first, first + 50)
+        rec.take([Sent(first + i, FRAME * (first + i), t, FRAME * (first + i)) for i, t in enumerate(at)])
+        rec.legs["floor_p"] = max(int(START * RATE), int((at[-1] - HOLD) * RATE))
+    audio = rec.audio()
+    assert rec.legs["late"][0] == 0
+    assert {e.type for e in rec.events} <= {"anchored", "drift"}
+    assert sum(e.type == "anchored" for e in rec.events) == 1
+    where = np.flatnonzero(audio >= 0)
+    apart = where / RATE - audio[where] / RATE * (1 - ppm * 1e-6)
+    assert np.abs(apart).max() < 0.1
+    surplus = max(0, round(seconds * RATE * ppm * 1e-6))
+    assert seconds * RATE - len(np.unique(audio[where])) <= surplus
+
+
+@pytest.mark.parametrize("step", [-0.3, 0.15, 0.3])
+def test_a_path_that_becomes_longer_or_shorter_does_not_move_a_true_clock(step):
+    rec = Recorder()
+    packets = talk(3_000)
+    delayed = [
+        replace(s, at=s.at + max(0.0, -step) + (step if i >= 1_500 else 0)) for i, s in enumerate(packets)
+    ]
+    rec.run(delayed)
+    assert placed_exactly(rec.audio(), packets, first=round(max(0.0, -step) * RATE))
+
+
+def test_a_sender_that_counts_too_few_samples_is_placed_by_arrival():
+    """Half of what is sent is written over by its own timestamps; it is not taken for late for ever."""
+    rec = Recorder()
+    packets = [replace(s, timestamp=1000 + 80 * i) for i, s in enumerate(talk(500))]
+    rec.run(packets)
+    assert rec.legs["late"][0] < 25
 
 
 def test_a_sender_that_changes_its_packet_length_stays_in_place():
