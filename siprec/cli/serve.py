@@ -1,5 +1,10 @@
 """`siprec serve`: run the recorder in the foreground."""
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from siprec.cli.errors import CommandError
 from siprec.cli.options import ConfigFile, configuration
 
@@ -8,7 +13,19 @@ def serve(config: ConfigFile = None) -> int:
     """Run the recorder until Ctrl-C or SIGTERM; open recordings are finished first."""
     from siprec.daemon import serve as daemon  # only this command needs the daemon and all that it loads
 
+    probe = f"{program(sys.argv[0])} probe"
+    if config is not None:
+        probe += f" -c {shlex.quote(str(config))}"
     try:
-        return daemon.serve(configuration(config), lambda: configuration(config))
+        return daemon.serve(configuration(config), lambda: configuration(config), probe=probe)
     except daemon.StartError as error:
         raise CommandError(str(error)) from None
+
+
+def program(started_as: str) -> str:
+    """What to type in this folder to run this program again: `siprec` where that is found, else where it is."""
+    here, folder = Path(started_as).absolute(), Path.cwd()
+    found = shutil.which("siprec")
+    if here.name != "siprec" or (found is not None and Path(found).resolve() == here.resolve()):
+        return "siprec"
+    return shlex.quote(str(here.relative_to(folder) if here.is_relative_to(folder) else here))

@@ -13,6 +13,7 @@ from siprec.config.model import (
     SipConfig,
     StorageConfig,
     differences,
+    taken_over,
 )
 from siprec.config.reading import ENV_FILE, ConfigError, find_file, load
 
@@ -35,4 +36,5 @@ __all__ = [
     "differences",
     "find_file",
     "load",
+    "taken_over",
 ]

@@ -1,7 +1,7 @@
 """The configuration as the daemon and the commands see it: every key, its default and its meaning."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TypeVar, cast
@@ -86,7 +86,7 @@ class StorageConfig:
     path: Path = key(Path("recordings"), kinds.path)
     "Folder of the recordings, the journal and the embedded catalogue."
     format: str = key("wav", kinds.one_of("wav", "wav-g711"))
-    "Written while the call goes on: 16-bit PCM, or G.711 as received."
+    "Written while the call goes on: 16-bit PCM, or G.711 mu-law, into which A-law is converted."
     keep: str = key("same", kinds.one_of("same", later=("flac", "opus")))
     "Kept after the call: same, what was written."
     max_rate: int = key(16_000, kinds.integer(8_000, 48_000))
@@ -196,3 +196,13 @@ def differences(old: Config, new: Config) -> tuple[str, ...]:
         for section, name, _ in keys()
         if getattr(getattr(old, section), name) != getattr(getattr(new, section), name)
     )
+
+
+def taken_over(running: Config, new: Config, keys: Collection[str]) -> Config:
+    """`running`, in which these keys (`log.level`) have the values of `new`."""
+    changed = {}
+    for section, model in SECTIONS.items():
+        names = [item.name for item in fields(model) if f"{section}.{item.name}" in keys]
+        values = {name: getattr(getattr(new, section), name) for name in names}
+        changed[section] = replace(getattr(running, section), **values)
+    return replace(running, **changed)

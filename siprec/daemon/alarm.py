@@ -41,8 +41,10 @@ class Alarm:
 
     kind: AlarmKind
     text: str
-    recording: str | None
+    recording: str | None = None
     "Id of the recording it is about, if any."
+    leg: int | None = None
+    "Its leg, if it is about one."
 
 
 class Alarms:
@@ -65,16 +67,19 @@ class Alarms:
         for kind in AlarmKind:
             self._count.labels(kind.value)
 
-    def __call__(self, kind: AlarmKind, text: str, *, recording: str | None = None) -> None:
+    def __call__(
+        self, kind: AlarmKind, text: str, *, recording: str | None = None, leg: int | None = None
+    ) -> None:
         """Raise an alarm. `text` says in one line what happened and what to do."""
         self._count.labels(kind.value).inc()
         left_out = self._windows[kind].admit(self._clock())
         if left_out is not None:
             more = f" ({left_out} more of this kind were not logged)" if left_out else ""
             log = _log if recording is None else RecordingLog(_log, recording)
-            log.warning("%s: %s%s", kind.value, text, more)
+            where = "" if leg is None else f"leg {leg}: "
+            log.warning("%s: %s%s%s", kind.value, where, text, more)
         if self._listener is not None:
-            self._listener(Alarm(kind=kind, text=text, recording=recording))
+            self._listener(Alarm(kind=kind, text=text, recording=recording, leg=leg))
 
 
 @dataclass(slots=True)

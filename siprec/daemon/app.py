@@ -10,10 +10,10 @@ import random
 import time
 from collections.abc import Iterator
 
-from siprec.config import Config, differences
+from siprec.config import Config, differences, taken_over
 from siprec.daemon import logs
 from siprec.daemon.admission import Admission
-from siprec.daemon.alarm import AlarmKind, Alarms
+from siprec.daemon.alarm import Alarm, AlarmKind, Alarms
 from siprec.daemon.calls import Calls, Means
 from siprec.daemon.closing import Closing
 from siprec.daemon.commands import Commands
@@ -43,7 +43,7 @@ from siprec.sip.stack import SipStack
 from siprec.sip.transaction import TimerConfig
 from siprec.storage.catalog import Catalog, CatalogError
 from siprec.storage.fileops import StorageError
-from siprec.storage.journal.writer import JournalLocked, JournalWriter
+from siprec.storage.journal.writer import JournalLocked
 from siprec.storage.layout import JOURNAL, create_root
 from siprec.storage.space import SpaceAccount, free_bytes
 
@@ -58,6 +58,7 @@ RELOADABLE = (
 )
 "Keys that SIGHUP changes in a running daemon; the others need a restart."
 _CHECKPOINT_S = 60.0
+_OTHER_STORAGE = "stop the other recorder, or choose a folder that can be written"
 
 
 class StartError(Exception):
@@ -87,20 +88,19 @@ class App:
         """Binds nothing yet, but takes the storage. Raises StartError."""
         self.config = config
         self._notifier, self._descriptors = notifier, descriptors
-        self._ready = False
-        with starting("storage.path", "stop the other recorder, or choose a folder that can be written"):
+        self._not_ready: str | None = "starting"
+        with starting("storage.path", _OTHER_STORAGE):
             storage = create_root(config.storage.path)
-            self.journal = JournalWriter(storage / JOURNAL)
         with starting("catalog.url", "see conf/siprec.yaml for what it may be"):
             self.catalog = Catalog(config.catalog_url)
         self.metrics = Metrics()
-        self.alarms = Alarms(self.metrics.registry)
-        self.keeper = Keeper(self.journal, self._document_failed)
+        self.alarms = Alarms(self.metrics.registry, listener=self._alarmed)
+        self.keeper = Keeper(storage / JOURNAL, self._document_failed)
         self.follower = CatalogProcess(
             config.catalog_url,
             storage / JOURNAL,
-            self.journal.id,
-            lambda: self.journal.durable,
+            lambda: self.keeper.journal_id,
+            lambda: self.keeper.durable,
             log_level=config.log.level,
         )
         self.calls = Calls(self._capacity())
@@ -148,7 +148,14 @@ class App:
 
     def _make_reports(self) -> None:
         """What tells people and machines how it is."""
-        self.watch = Watch(self.config, self.calls, self.media, self.space, self.alarms)
+        self.watch = Watch(
+            self.config,
+            self.calls,
+            self.media,
+            self.space,
+            self.alarms,
+            catalog_fault=lambda: self.follower.status().last_error,
+        )
         self.health = HealthServer(self.metrics, self._why_not)
         self.control = ControlServer(Commands(self.calls, self._why_not).handlers())
         figures = Figures(
@@ -158,11 +165,12 @@ class App:
             ports=self.ports,
             space=self.space,
             follower=self.follower,
+            keeper=self.keeper,
         )
         self.metrics.collect(figures.read)
 
     def _why_not(self) -> str | None:
-        return self.recorder.why_not() if self._ready else "starting"
+        return self._not_ready or self.recorder.why_not()
 
     def _capacity(self) -> Capacity:
         config = self.config
@@ -180,6 +188,8 @@ class App:
 
     async def start(self) -> None:
         """Bind and start everything. Raises StartError; `stop` is to be called all the same."""
+        with starting("storage.path", _OTHER_STORAGE):
+            await self.keeper.start()
         await self.follower.start()
         with starting("control.socket", "choose another path"):
             await self.control.start(self.config.control.socket)
@@ -192,13 +202,14 @@ class App:
         await close_unfinished(self.catalog, self.follower, self.keeper)
         with starting("sip.listen", "stop what listens there, or choose another address"):
             await self.endpoint.start()
-        self._ready = True
+        self._not_ready = None
         self._watching = asyncio.create_task(self._watch())
         log.info("%s", self.calls.capacity)
         self._notifier.ready(self._status())
 
     async def stop(self) -> bool:
         """Finish every recording and close everything. False if a recording could not be finished."""
+        self._not_ready = "stopping"
         self._notifier.stopping("finishing the recordings")
         finished = await self.recorder.stop()
         if self._watching is not None:
@@ -210,25 +221,26 @@ class App:
         await self.keeper.close()
         await self.health.close()
         await self.control.close()
-        self.journal.close()
         await self.follower.close()
         self.catalog.close()
         return finished
 
     def reload(self, config: Config) -> None:
-        """Take over what can change while running, and name what cannot."""
-        self._notifier.reloading(monotonic_ns=time.monotonic_ns())
+        """Take over what can change while running, and name what cannot, each time until a restart takes it."""
+        if self._not_ready is None:
+            self._notifier.reloading(monotonic_ns=time.monotonic_ns())
         changed = differences(self.config, config)
         fixed = [key for key in changed if key not in RELOADABLE]
         if fixed:
             log.warning("needs a restart: %s", ", ".join(fixed))
         taken = [key for key in changed if key in RELOADABLE]
         log.info("reloaded: %s", ", ".join(taken) or "nothing changed")
-        self.config = config
-        self.closing.config = self.watch.config = config
+        self.config = taken_over(self.config, config, RELOADABLE)
+        self.closing.config = self.watch.config = self.config
         self.calls.capacity = self._capacity()
-        logs.set_level(config.log.level)
-        self._notifier.ready(self._status())
+        logs.set_level(self.config.log.level)
+        if self._not_ready is None:
+            self._notifier.ready(self._status())
 
     async def _watch(self) -> None:
         interval = watchdog_interval(os.environ, pid=os.getpid())
@@ -240,19 +252,13 @@ class App:
                 self.watch.look(now)
             except Exception:
                 log.exception("the watch failed")
+                self.alarms(AlarmKind.INTERNAL, "the watch failed; see the log")
             if interval is not None and self.watch.alive(now):
                 self._notifier.watchdog()
             if now >= next_checkpoint:
                 next_checkpoint = now + _CHECKPOINT_S
-                await self._checkpoint()
+                self.keeper.checkpoint(self.follower.status().position)
             self._notifier.status(self._status())
-
-    async def _checkpoint(self) -> None:
-        """Remove what the catalogue has of the journal."""
-        try:
-            await self.keeper.run(lambda: self.journal.checkpoint(self.follower.status().position))
-        except StorageError as exc:
-            self.alarms(AlarmKind.DISK_ERROR, str(exc))
 
     def _status(self) -> str:
         calls = self.calls
@@ -260,6 +266,16 @@ class App:
         return f"{len(calls.by_dialog)} calls, room for {calls.capacity.calls}{drain}"
 
     # -- what the parts say --
+
+    def _alarmed(self, alarm: Alarm) -> None:
+        """The first alarm of a kind about a recording or a leg of it is one of its events."""
+        live = self.calls.live.get(alarm.recording or "")
+        if live is None or any(
+            event.type == alarm.kind and event.data.get("leg") == alarm.leg for event in live.events
+        ):
+            return
+        leg = {} if alarm.leg is None else {"leg": alarm.leg}
+        live.event(time.monotonic_ns(), alarm.kind.value, **leg, text=alarm.text)
 
     def _media_message(self, recording: MediaRecording, message: protocol.Message) -> None:
         live = self._live_of(recording)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -81,7 +82,8 @@ class Closing:
         live.frames, live.write_error = closed.frames, closed.error
         live.judgement, live.state = live.judge(), "ended"
         self._complain(live)
-        self.keeper.finish(live.folder, document(live), live.audio_fd, live.audio)
+        self.keeper.finish(live.folder, document(live))
+        os.close(live.audio_fd)
         await self.keeper.settled(live.id)
         self._admission.space.release(live.id)
         self._admission.give_back_ports([leg.pair for leg in live.legs], time.monotonic())
@@ -103,18 +105,21 @@ class Closing:
             if counts["undecodable"]:
                 self._alarms(
                     AlarmKind.UNDECODABLE,
-                    f"leg {leg.id}: {counts['undecodable']} packets without a decoder, kept in {leg.spec.dump}",
+                    f"{counts['undecodable']} packets without a decoder, kept in {leg.spec.dump}",
                     recording=live.id,
+                    leg=leg.id,
                 )
             if counts["dropped"]:
                 self._alarms(
                     AlarmKind.PACKETS_DROPPED,
-                    f"leg {leg.id}: the kernel dropped {counts['dropped']} packets; raise rtp.rcvbuf",
+                    f"the kernel dropped {counts['dropped']} packets; raise rtp.rcvbuf",
                     recording=live.id,
+                    leg=leg.id,
                 )
             if counts["capped"]:
                 self._alarms(
                     AlarmKind.FLOOD,
-                    f"leg {leg.id}: more than rtp.rows_per_tick packets in {counts['capped']} ticks",
+                    f"more than rtp.rows_per_tick packets in {counts['capped']} ticks",
                     recording=live.id,
+                    leg=leg.id,
                 )

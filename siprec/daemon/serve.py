@@ -21,25 +21,27 @@ __all__ = ["StartError", "serve"]
 
 log = logging.getLogger("siprec.daemon")
 
+HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"Where a listener on a wildcard address is reached from the same machine."
 _COLLECT_AT = (50_000, 20, 100)
 "A call leaves few cycles, and looking at all objects of thousands of calls takes longer than answering one."
 
 
-def serve(config: Config, reload: Callable[[], Config]) -> int:
+def serve(config: Config, reload: Callable[[], Config], *, probe: str = "siprec probe") -> int:
     """Run until SIGINT or SIGTERM; open recordings are finished first. Returns the exit status.
 
-    reload: reads the configuration again, for SIGHUP. Raises StartError.
+    reload: reads the configuration again, for SIGHUP. probe: the command that places a test call. Raises StartError.
     """
     gc.freeze()
     gc.set_threshold(*_COLLECT_AT)
     thread = logs.start(config.log.level, environ=os.environ)
     try:
-        return uvloop.run(_serve(config, reload, raise_descriptor_limit()))
+        return uvloop.run(_serve(config, reload, probe, raise_descriptor_limit()))
     finally:
         logs.stop(thread)
 
 
-async def _serve(config: Config, reload: Callable[[], Config], descriptors: int) -> int:
+async def _serve(config: Config, reload: Callable[[], Config], probe: str, descriptors: int) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)  # a second one changes nothing
@@ -47,7 +49,7 @@ async def _serve(config: Config, reload: Callable[[], Config], descriptors: int)
     loop.add_signal_handler(signal.SIGHUP, _reload, app, reload)
     try:
         await app.start()
-        _greet(app)
+        print("\n".join(_greeting(app, probe)), flush=True)
         await stop.wait()
     finally:
         finished = await app.stop()
@@ -61,12 +63,13 @@ def _reload(app: App, reload: Callable[[], Config]) -> None:
         log.error("not reloaded: %s", "; ".join(error.problems))
 
 
-def _greet(app: App) -> None:
+def _greeting(app: App, probe: str) -> tuple[str, str, str]:
     """Three lines: where to point an SBC, where files go, how to place a test call."""
-    addresses = [str(url) for url in app.endpoint.addresses]
-    first = app.endpoint.addresses[0]
-    host = f"[{first.host}]" if ":" in first.host else first.host
-    tcp = ";transport=tcp" if first.transport == "tcp" else ""
-    print(f"recording: point the SBC's SIPREC server at {', '.join(addresses)}")
-    print(f"files:     {app.config.storage.path}")
-    print(f"test call: siprec probe --verify 'sip:{host}:{first.port}{tcp}'", flush=True)
+    addresses = app.endpoint.addresses
+    host, port = HERE.get(addresses[0].host, addresses[0].host), addresses[0].port
+    tcp = ";transport=tcp" if addresses[0].transport == "tcp" else ""
+    return (
+        f"recording: point the SBC's SIPREC server at {', '.join(str(url) for url in addresses)}",
+        f"files:     {app.config.storage.path}",
+        f"test call: {probe} --verify 'sip:{f'[{host}]' if ':' in host else host}:{port}{tcp}'",
+    )

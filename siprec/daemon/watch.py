@@ -1,9 +1,9 @@
-"""Once a second: legs without media, space that calls use up, signs of life of the workers."""
+"""Once a second: legs without media, space that calls use up, the workers, the catalogue."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,6 +18,19 @@ from siprec.storage.space import OutOfSpace, SpaceAccount
 PERIOD_S = 1.0
 BEAT_LATE_S = 10.0
 "A worker that has said nothing for this long does not live."
+CATALOG_AWAY_S = 5.0
+"How long the catalogue may not answer before somebody should look."
+_COUNTERS = {
+    "stalled_ticks": (
+        AlarmKind.DISK_STALLED,
+        "the disk of storage.path is too slow, packets wait in their sockets; look at the disk, or raise rtp.pool_mb",
+    ),
+    "clock_steps": (
+        AlarmKind.CLOCK_STEP,
+        "the wall clock was set; audio keeps its place, check the time service of this machine",
+    ),
+}
+"Counters of a worker that somebody should know of when they begin to grow."
 
 
 class Watch:
@@ -30,14 +43,23 @@ class Watch:
         media: MediaSupervisor,
         space: SpaceAccount,
         alarms: Alarms,
+        catalog_fault: Callable[[], str | None],
     ) -> None:
+        """catalog_fault: why the catalogue does not answer; None if it does."""
         self.config = config
         self._calls, self._media, self._space, self._alarms = calls, media, space, alarms
+        self._catalog_fault = catalog_fault
+        self._away_since: float | None = None
+        self._away_said = False
+        self._counts: dict[tuple[int, str], float] = {}
+        self._growing: set[tuple[int, str]] = set()
 
     def look(self, now: float) -> None:
         """now: monotonic seconds."""
         self._look_at_media(now)
         self._account(now)
+        self._look_at_workers()
+        self._look_at_catalog(now)
 
     def alive(self, now: float) -> bool:
         """Every worker runs and has spoken lately: what the service manager's watchdog is fed with."""
@@ -61,15 +83,15 @@ class Watch:
 
     def _no_media(self, live: LiveRecording, leg: LiveLeg, *, heard: bool) -> None:
         leg.alarmed = True
-        live.event(time.monotonic_ns(), "no_media", leg=leg.id)
         source = leg.spec.remote
         where = f"{source[0]}:{source[1]}" if source else "an address that the SDP does not name"
         since = "no RTP any more" if heard else "no RTP at all"
         self._alarms(
             AlarmKind.NO_MEDIA,
-            f"leg {leg.id}: {since} for {self.config.recording.no_media_s} s on port {leg.pair.port}, expected from {where}; "
+            f"{since} for {self.config.recording.no_media_s} s on port {leg.pair.port}, expected from {where}; "
             "check the firewall and what the SBC forks",
             recording=live.id,
+            leg=leg.id,
         )
 
     def _account(self, now: float) -> None:
@@ -84,3 +106,28 @@ class Watch:
                 self._space.grow(live.id, written)
             except (OutOfSpace, StorageError) as exc:
                 self._alarms(AlarmKind.DISK_LOW, str(exc), recording=live.id)
+
+    def _look_at_workers(self) -> None:
+        """An alarm when a counter begins to grow; the count of a new worker begins at 0."""
+        for worker in self._media.workers:
+            for counter, (kind, text) in _COUNTERS.items():
+                key, count = (worker.number, counter), worker.counters.get(counter, 0)
+                grows = count > self._counts.get(key, 0)
+                if grows and key not in self._growing:
+                    self._alarms(kind, f"media worker {worker.number}: {text}")
+                (self._growing.add if grows else self._growing.discard)(key)
+                self._counts[key] = count
+
+    def _look_at_catalog(self, now: float) -> None:
+        """One alarm each time that the catalogue stays away."""
+        fault = self._catalog_fault()
+        if fault is None:
+            self._away_since, self._away_said = None, False
+            return
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since >= CATALOG_AWAY_S and not self._away_said:
+            self._away_said = True
+            self._alarms(
+                AlarmKind.CATALOG_AWAY, f"{fault}; recording goes on, check catalog.url and the database"
+            )

@@ -15,16 +15,16 @@ def counted(metrics: Metrics, kind: AlarmKind) -> float | None:
 def test_an_alarm_is_logged_counted_and_handed_on(caplog: pytest.LogCaptureFixture) -> None:
     metrics, heard = Metrics(), list[Alarm]()
     alarms = Alarms(metrics.registry, listener=heard.append)
-    alarms(AlarmKind.NO_MEDIA, "no RTP on leg 1 for 30 s", recording="0192")
+    alarms(AlarmKind.NO_MEDIA, "no RTP for 30 s", recording="0192", leg=1)
     alarms(AlarmKind.DISK_LOW, "1,000 MB left")
     assert [record.getMessage() for record in caplog.records] == [
-        "[0192] no_media: no RTP on leg 1 for 30 s",
+        "[0192] no_media: leg 1: no RTP for 30 s",
         "disk_low: 1,000 MB left",
     ]
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     assert counted(metrics, AlarmKind.NO_MEDIA) == 1
     assert heard == [
-        Alarm(kind=AlarmKind.NO_MEDIA, text="no RTP on leg 1 for 30 s", recording="0192"),
+        Alarm(kind=AlarmKind.NO_MEDIA, text="no RTP for 30 s", recording="0192", leg=1),
         Alarm(kind=AlarmKind.DISK_LOW, text="1,000 MB left", recording=None),
     ]
 
