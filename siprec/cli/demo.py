@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,8 +42,11 @@ _CONFIGURATION: dict[str, dict[str, Any]] = {
 
 
 def main(seconds: float = SECONDS) -> int:
-    """Run the demonstration with a call of so many seconds; returns the exit status."""
-    folder = Path(tempfile.mkdtemp(prefix="siprec-demo-"))
+    """Run the demonstration with a call of so many seconds; returns the exit status.
+
+    The folder with the recording stays, for whoever wants to listen to it; without a recording it is removed.
+    """
+    folder, report = Path(tempfile.mkdtemp(prefix="siprec-demo-")), None
     try:
         with _recorder(folder) as target:
             print(f"a recorder listens at {target}; a test call plays two tunes to it for {seconds:.0f} s\n")
@@ -52,6 +56,9 @@ def main(seconds: float = SECONDS) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        if report is None:
+            shutil.rmtree(folder, ignore_errors=True)
     _show(report)
     return 0 if report.ok else 1
 

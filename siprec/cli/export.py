@@ -1,5 +1,6 @@
 """`siprec export`: a recording with its documents, as a folder or a .zip."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ import typer
 
 from siprec.cli import catalog
 from siprec.cli.errors import CommandError
-from siprec.cli.options import ConfigFile, RecordingId, configuration
+from siprec.cli.options import AsJson, ConfigFile, RecordingId, configuration
 from siprec.storage.layout import recording_dir
 from siprec.storage.model import Recording
 from siprec.storage.timestamps import parse_rfc3339
@@ -27,6 +28,7 @@ def export(
             "-o", "--out", metavar="DIR|FILE.zip", help="Where to; a folder named by the id if left out."
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Copy the audio, recording.json and the metadata documents of a recording."""
     settings = configuration(config)
@@ -38,11 +40,12 @@ def export(
         raise CommandError(f"{target} exists; choose another place with -o")
     if not target.absolute().parent.is_dir():
         raise CommandError(f"there is no folder {target.parent}; create it first")
-    if target.suffix == ".zip":
-        _write_zip(files, target, one.id)
+    _copy(files, target, one.id)
+    if as_json:
+        names = [file.name for file in files]
+        print(json.dumps({"id": one.id, "path": str(target.absolute()), "files": names}, indent=1))
     else:
-        _write_folder(files, target)
-    print(target)
+        print(target)
 
 
 def _files(root: Path, one: Recording) -> list[Path]:
@@ -60,6 +63,20 @@ def _files(root: Path, one: Recording) -> list[Path]:
 
 def _target(out: Path, one: Recording) -> Path:
     return out / one.id if out.is_dir() else out
+
+
+def _copy(files: list[Path], target: Path, folder: str) -> None:
+    """Copy into a folder, or pack into an archive. Raises CommandError."""
+    try:
+        if target.suffix == ".zip":
+            _write_zip(files, target, folder)
+        else:
+            _write_folder(files, target)
+    except OSError as error:
+        raise CommandError(
+            f"cannot copy to {target}: {(error.strerror or str(error)).lower()}; "
+            "choose another place with -o, or see who may read the recording"
+        ) from None
 
 
 def _write_folder(files: list[Path], target: Path) -> None:

@@ -59,7 +59,7 @@ def run(args: list[str]) -> int:
         status = app(args or ["--help"], prog_name="siprec", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
-        return _failed(f"{error.format_message()} (see siprec --help)", status=2)
+        return _failed(f"{error.format_message()} (see {_command(error)} --help)", status=2)
     except ConfigError as error:
         return _failed(*error.problems, status=2)
     except (CommandError, CommandRefusedError, DaemonAwayError) as error:
@@ -70,6 +70,12 @@ def run(args: list[str]) -> int:
     except OSError as error:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     return status if isinstance(status, int) else 0
+
+
+def _command(error: typer.TyperException) -> str:
+    """The command that was used wrongly."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context is not None else "siprec"
 
 
 def _failed(*lines: str, status: int = 1) -> int:

@@ -1,6 +1,7 @@
 """Reading the configuration: which file, what the environment overrides, and everything that is wrong at once."""
 
 import difflib
+import errno
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ ENV_PREFIX = "SIPREC__"
 SYSTEM_FILE = Path("/etc/siprec/siprec.yaml")
 
 _KINDS = {(section, name): kind for section, name, kind in keys()}
+
+_ANOTHER = "name another file with -c or $SIPREC_CONFIG"
+_ADVICE = {errno.EACCES: f"join the group of that file, or {_ANOTHER}"}
 
 _shown = reprlib.Repr()
 _shown.maxlevel, _shown.maxlist, _shown.maxdict, _shown.maxstring, _shown.maxother = 2, 4, 4, 80, 80
@@ -87,7 +91,9 @@ def _read_file(reading: _Reading, file: Path) -> None:
             raw = stream.read(document.MAX_BYTES + 1)
         tables = document.parse(raw.decode())
     except OSError as error:
-        reading.problems.append(f"{file}: {(error.strerror or str(error)).lower()}")
+        reading.problems.append(
+            f"{file}: {(error.strerror or str(error)).lower()}; {_ADVICE.get(error.errno or 0, _ANOTHER)}"
+        )
     except UnicodeDecodeError:
         reading.problems.append(f"{file}: not UTF-8 text")
     except DocumentError as error:

@@ -39,5 +39,7 @@ def test_json_has_the_file_and_the_faults(siprec: Siprec) -> None:
     assert outcome.json == {
         "file": f"{Path.cwd()}/absent.yaml",
         "ok": False,
-        "problems": [f"{Path.cwd()}/absent.yaml: no such file or directory"],
+        "problems": [
+            f"{Path.cwd()}/absent.yaml: no such file or directory; name another file with -c or $SIPREC_CONFIG"
+        ],
     }

@@ -43,6 +43,15 @@ def test_a_zip_has_the_same_files_in_a_folder(siprec: Siprec, recordings: list[R
         assert archive.read(f"{recordings[0].id}/audio.wav") == b"RIFF" + recordings[0].id.encode()
 
 
+@pytest.mark.parametrize("target", ["call.zip", "call"])
+def test_as_json_it_says_what_was_copied_and_where_to(
+    siprec: Siprec, recordings: list[Recording], target: str
+) -> None:
+    outcome = siprec("export", recordings[0].id, "-o", target, "--json")
+    assert outcome.status == 0
+    assert outcome.json == {"id": recordings[0].id, "path": f"{Path.cwd()}/{target}", "files": FILES}
+
+
 @pytest.mark.parametrize("target", ["taken.zip", "taken"])
 def test_nothing_is_overwritten(siprec: Siprec, recordings: list[Recording], target: str) -> None:
     Path(target).write_text("precious")
@@ -78,5 +87,9 @@ def test_a_copy_that_fails_leaves_nothing_behind(
     before = names(Path())
     for place in ("call", "call.zip"):
         outcome = siprec("export", recordings[0].id, "-o", place)
-        assert (outcome.status, outcome.err) == (1, "siprec: audio.wav: No space left on device\n")
+        assert outcome.status == 1
+        assert outcome.err == (
+            f"siprec: cannot copy to {place}: no space left on device; "
+            "choose another place with -o, or see who may read the recording\n"
+        )
     assert names(Path()) == before

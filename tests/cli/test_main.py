@@ -45,6 +45,36 @@ def test_wrong_use_is_status_2_and_one_line(siprec: Siprec, args: tuple[str, ...
     assert says in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [
+        (("frobnicate",), "siprec"),
+        (("ls", "--limt", "3"), "siprec ls"),
+        (("show",), "siprec show"),
+        (("probe", "nowhere"), "siprec probe"),
+    ],
+)
+def test_wrong_use_points_to_the_help_of_the_command(
+    siprec: Siprec, args: tuple[str, ...], command: str
+) -> None:
+    assert siprec(*args).err.endswith(f" (see {command} --help)\n")
+
+
+def test_a_configuration_that_others_may_read_says_how_to_become_one_of_them(
+    siprec: Siprec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(file: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    outcome = siprec("top")
+    assert outcome.status == 2
+    assert outcome.err == (
+        f"siprec: {Path.cwd()}/siprec.yaml: permission denied; join the group of that file, "
+        "or name another file with -c or $SIPREC_CONFIG\n"
+    )
+
+
 def test_a_wrong_configuration_is_status_2_and_a_line_for_each_fault(siprec: Siprec) -> None:
     Path("siprec.yaml").write_text("sip: {lisen: 1}\nrtp: {tick_ms: 0}\n")
     outcome = siprec("ls")
