@@ -10,6 +10,7 @@ UNITS := /usr/lib/systemd/system
 BIN := /usr/local/bin
 ETC := /etc/siprec
 STATE := /var/lib/siprec
+SOURCES := pyproject.toml README.md LICENSE MANIFEST.in siprec rtp codecs storage conf
 
 # The versions of constraints.txt hold for the build environments as well.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -55,13 +56,14 @@ lint: $(VENV)/.setup-dev
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
+# The wheel is built from a copy: root leaves nothing in the tree, and nothing of an older tree gets in.
 # Scripts and configuration of a virtual environment hold the folder it was made in: with DESTDIR= it is cut off again.
 install:
 	@python=$$(PYTHON="$(PYTHON)" PATH=/usr/local/bin:/usr/bin:/bin sh conf/find-python) && \
 	  "$$python" -m venv --clear "$(DESTDIR)$(OPT)"
-	@rm -rf build/wheel
-	@"$(DESTDIR)$(OPT)/bin/python" -m pip wheel -q --no-deps --wheel-dir build/wheel .
-	@"$(DESTDIR)$(OPT)/bin/python" -m pip install -q --no-compile "$$(ls build/wheel/siprec-*.whl)[postgres]"
+	@work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && cp -r $(SOURCES) "$$work" && \
+	  "$(DESTDIR)$(OPT)/bin/python" -m pip wheel -q --no-deps --wheel-dir "$$work/wheel" "$$work" && \
+	  "$(DESTDIR)$(OPT)/bin/python" -m pip install -q --no-compile "$$(ls "$$work"/wheel/siprec-*.whl)[postgres]"
 	@if [ -n "$(DESTDIR)" ]; then \
 	  grep -rlIF "$(DESTDIR)$(OPT)" "$(DESTDIR)$(OPT)/bin" "$(DESTDIR)$(OPT)/pyvenv.cfg" | xargs sed -i "s|$(DESTDIR)$(OPT)|$(OPT)|g"; fi
 	@"$(DESTDIR)$(OPT)/bin/python" -m compileall -q -f -s "$(DESTDIR)" -p / "$(DESTDIR)$(OPT)/lib"

@@ -84,10 +84,10 @@ def test_the_installed_configuration_differs_in_two_paths() -> None:
 
 def python(folder: Path, name: str, *, version: str, venv: bool) -> None:
     """A stand-in for an interpreter, as far as conf/find-python asks it."""
-    old = "1" if version < "3.11" else "0"
+    wrong = int(not "3.11" <= version < "3.14")
     (folder / name).write_text(
         "#!/bin/sh\n"
-        f'case "$2" in *version_info*exit*) exit {old};; *exit*) exit {old};;\n'
+        f'case "$2" in *exit*) exit {wrong};;\n'
         f"*ensurepip*) exit {0 if venv else 1};; *print*) echo {version};; esac\n"
     )
     (folder / name).chmod(0o755)
@@ -122,11 +122,16 @@ def test_the_first_python_that_has_venv_is_chosen(
 @pytest.mark.parametrize(
     ("there", "wanted", "says"),
     [
-        ({}, "", "Python 3.11 or later is missing: sudo apt-get install python3 python3-venv"),
+        ({}, "", "Python 3.11 to 3.13 is missing: sudo apt-get install python3 python3-venv"),
         (
             {"python3": ("3.09", True)},
             "",
-            "Python 3.11 or later is missing: sudo apt-get install python3 python3-venv",
+            "Python 3.11 to 3.13 is missing: sudo apt-get install python3 python3-venv",
+        ),
+        (
+            {"python3": ("3.14", True)},
+            "",
+            "Python 3.11 to 3.13 is missing: sudo apt-get install python3 python3-venv",
         ),
         (
             {"python3.12": ("3.12", False), "python3": ("3.12", False)},
@@ -136,7 +141,7 @@ def test_the_first_python_that_has_venv_is_chosen(
         (
             {"python3": ("3.11", True)},
             "python3.9",
-            "python3.9 is not Python 3.11 or later: sudo apt-get install python3 python3-venv",
+            "python3.9 is not Python 3.11 to 3.13: sudo apt-get install python3 python3-venv",
         ),
     ],
 )
@@ -153,6 +158,21 @@ def test_a_missing_python_is_named_with_the_command_that_installs_it(
         check=False,
     )
     assert (found.returncode, found.stdout, found.stderr) == (1, "", f"{says}\n")
+
+
+@pytest.mark.parametrize(
+    ("version", "right"),
+    [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 13), True), ((3, 14), False), ((4, 0), False)],
+)
+def test_the_versions_that_are_asked_for_are_those_that_are_tested(
+    version: tuple[int, int], right: bool
+) -> None:
+    """The question that conf/find-python puts to an interpreter, put to one that claims to be of a version."""
+    asked = re.search(r"^right='(.*)'$", (ROOT / "conf/find-python").read_text(), re.MULTILINE)
+    assert asked is not None
+    claim = f"import sys; sys.version_info = {version}; "
+    done = subprocess.run([sys.executable, "-c", claim + asked[1]], check=False)
+    assert (done.returncode == 0) == right
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path, require_tool: RequireTool) -> None:
