@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import socket
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from siprec.rtp.packet import I32, U8, Bool
-from siprec.rtp.slab import ROWS, STRIDE, Slab
+from siprec.rtp.slab import CONTROL, ROWS, SO_TIMESTAMPNS, SOL_SOCKET, STRIDE, Slab
 from siprec.rtp.source import U64, keys_of
 
 I64 = npt.NDArray[np.int64]
 
 BURST = 64
 "Rows asked for in one system call."
+_TIMESPEC = struct.Struct("=qq")
 _MSG_DONTWAIT, _MSG_TRUNC = 0x40, 0x20
 
 # PyDLL keeps the interpreter lock: the calls do not block, and giving the lock away thousands of times a
@@ -110,3 +113,17 @@ class UdpReceiver:
             source=keys_of(slab.name[:n]),
             drops=slab.drops(n),
         )
+
+
+def receive_stamped(sock: socket.socket, size: int) -> tuple[bytes, int, tuple[str, int]]:
+    """One datagram of a socket that is not drained in batches: up to `size` bytes, arrival, source.
+
+    The arrival is on CLOCK_REALTIME [ns], 0 if the kernel gave none. Raises OSError.
+    """
+    data, ancillary, _, source = sock.recvmsg(size, CONTROL)
+    stamp = 0
+    for level, kind, content in ancillary:
+        if (level, kind) == (SOL_SOCKET, SO_TIMESTAMPNS) and len(content) >= _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack_from(content)
+            stamp = seconds * 1_000_000_000 + nanoseconds
+    return data, stamp, (source[0], source[1])

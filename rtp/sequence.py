@@ -152,8 +152,9 @@ def after_outage(
     passed = (arrival - legs["last_ns"][leg]) * (rate / 1e9)
     packed = samples * delta16(seq, streams["newest"][stream])
     near = OUTAGE_S * rate
-    agree: Bool = (np.abs(spoken - packed) < near) & (np.abs(spoken - passed) < near)
-    return agree & (missed > MAX_DROPOUT) & (samples > 0) & (streams["anchored"][stream] != 0)
+    agree = (np.abs(spoken - packed) < near) & (np.abs(spoken - passed) < near)
+    found: Bool = agree & (missed > MAX_DROPOUT) & (samples > 0) & (streams["anchored"][stream] != 0)
+    return found
 
 
 def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:

@@ -1,6 +1,6 @@
 """Who may send to a leg: one latched source at a time, and the address in the SDP always wins.
 
-A source is one 64-bit key made of address and port. A port is a leg's alone, so packets are told apart by our
+A source is one 64-bit key: its port in the low 16 bits, its host above. A port is a leg's alone, so packets are told apart by our
 port; the latch only keeps strangers out of a leg that already has a sender (INTEROP 2.2, 3.10).
 """
 
@@ -25,7 +25,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def source_key(host: str, port: int) -> int:
-    """The key of an address as text: IPv4 exact, IPv6 folded to 63 bits. 0 when `host` is no address."""
+    """The key of an address as text: IPv4 exact, IPv6 folded to 47 bits. 0 when `host` is no address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -46,8 +46,15 @@ def source_text(key: int) -> str:
 
 
 def _fold(high: U64, low: U64, port: U64) -> U64:
-    mixed: U64 = ((high * _MIX) ^ (low >> np.uint64(7)) ^ low) * _MIX + port
-    return mixed | _V6
+    mixed: U64 = ((high * _MIX) ^ (low >> np.uint64(7)) ^ low) * _MIX
+    return (mixed >> np.uint64(17) << np.uint64(16)) | port | _V6
+
+
+def source_address(key: int) -> tuple[str, int] | None:
+    """Host and port of an IPv4 key; None for one that is folded, or none."""
+    if not key or key >> 63:
+        return None
+    return str(ipaddress.IPv4Address(key >> 16)), key & 0xFFFF
 
 
 def keys_of(names: U8) -> U64:
@@ -73,6 +80,8 @@ def admit(leg: Any, keys: U64, arrival: I64) -> tuple[Bool, list[int]]:
     """Which rows of one leg count, when not all come from its latched source; moves the latch.
 
     leg: one LEG row. keys, arrival [ns]: one entry a row in order of arrival.
+    The source in the SDP takes the leg from any other, its host with another port from any other host; what is no
+    nearer than the latched source takes over only once that one has been silent for a while.
     Returns bool[n] and the keys that the leg was latched to on the way.
     """
     accepted = np.zeros(keys.shape, np.bool_)
@@ -80,7 +89,9 @@ def admit(leg: Any, keys: U64, arrival: I64) -> tuple[Bool, list[int]]:
     sdp = int(leg["sdp_source"])
     latched, seen = int(leg["source"]), int(leg["source_ns"])
     for i, (key, at) in enumerate(zip(keys.tolist(), arrival.tolist(), strict=True)):
-        if key != latched and (latched == 0 or key == sdp or at - seen > RELATCH_NS):
+        if key != latched and (
+            latched == 0 or _rank(key, sdp) > _rank(latched, sdp) or at - seen > RELATCH_NS
+        ):
             latched = key
             moves.append(key)
         if key == latched:
@@ -88,3 +99,10 @@ def admit(leg: Any, keys: U64, arrival: I64) -> tuple[Bool, list[int]]:
             seen = at
     leg["source"], leg["source_ns"] = latched, seen
     return accepted, moves
+
+
+def _rank(key: int, sdp: int) -> int:
+    """How near a source is to what the SDP says: the same, of the same host, or another."""
+    if not sdp:
+        return 0
+    return 2 if key == sdp else int(key >> 16 == sdp >> 16)

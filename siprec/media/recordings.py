@@ -19,6 +19,19 @@ MAX_EVENTS = 1000
 
 
 @dataclass(slots=True)
+class SenderNote:
+    """What a sender last said of its stream."""
+
+    before: int
+    "Packets that it had sent to others before this leg was there."
+    packets: int = 0
+    middle_ntp: int = 0
+    "As a receiver report repeats it."
+    at_ns: int = 0
+    "Arrival of the report."
+
+
+@dataclass(slots=True)
 class LegState:
     """A leg as the worker sees it, beside its columns."""
 
@@ -34,9 +47,9 @@ class LegState:
     dump: DumpFile | None = None
     dumped: dict[str, None] = field(default_factory=dict)
     "Names of the codecs in the dump, in order of appearance."
-    last_sr: int = 0
-    last_sr_ns: int = 0
-    sender_packets: int | None = None
+    opened_ns: int = 0
+    reports: dict[int, SenderNote] = field(default_factory=dict)
+    "By SSRC, of streams that are received."
     reported_expected: int = 0
     reported_lost: int = 0
     rtcp_source: tuple[str, int] | None = None

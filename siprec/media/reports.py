@@ -50,8 +50,19 @@ def leg_report(
         last_at=recording.seconds_of(int(row["last_ns"])) if row["last_ns"] else None,
         covered_until=recording.seconds(int(row["top_u"]) + int(row["delta"])) if placed else None,
         gaps=[(recording.seconds(start), recording.seconds(end), n) for start, end, n in leg.gaps],
-        sender_packets=leg.sender_packets,
+        sender_packets=_sent(pipeline, leg, counts) if leg.reports else None,
     )
+
+
+def _sent(pipeline: Pipeline, leg: LegState, counts: dict[str, int]) -> int:
+    """Packets that were sent: those that came or are missing by their numbers, and what the senders count beyond."""
+    beyond = 0
+    for stream in pipeline.streams[2 * leg.spec.leg : 2 * leg.spec.leg + 2]:
+        note = leg.reports.get(int(stream["ssrc"]))
+        if stream["live"] and note is not None:
+            expected = int(stream["highest"] - stream["base"] + 1)
+            beyond += max(0, note.packets - note.before - expected)
+    return counts["packets"] + counts["lost"] + beyond
 
 
 def shorten(closed: Closed) -> None:

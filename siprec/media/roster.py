@@ -160,7 +160,12 @@ class Roster:
         if rtcp is not None:
             self.rtcp.register(rtcp, selectors.EVENT_READ, spec.leg)
         leg = LegState(
-            spec=spec, recording=recording.number, rtp=rtp, rtcp=rtcp, ssrc=self._rng.getrandbits(32)
+            spec=spec,
+            recording=recording.number,
+            rtp=rtp,
+            rtcp=rtcp,
+            ssrc=self._rng.getrandbits(32),
+            opened_ns=now_ns,
         )
         self.legs[spec.leg] = leg
         recording.legs.append(spec.leg)

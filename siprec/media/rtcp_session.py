@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from siprec.media.recordings import LegState
+import numpy as np
+
+from siprec.media.recordings import MAX_SSRCS, LegState, SenderNote
 from siprec.rtp.loss import total_lost
 from siprec.rtp.rtcp import (
     Goodbye,
@@ -16,6 +18,7 @@ from siprec.rtp.rtcp import (
     receiver_report,
 )
 from siprec.rtp.sequence import lost_packets
+from siprec.rtp.source import source_address
 from siprec.rtp.state import Rows
 
 INTERVAL_NS = 5_000_000_000
@@ -23,6 +26,10 @@ INTERVAL_NS = 5_000_000_000
 RELATCH_NS = 4 * INTERVAL_NS
 "Reports may go to another host once the one before has been silent for this long."
 _CNAME = b"siprec"
+_AT_ONCE = 50
+"Packets that may be missed before the first one even if it came at once, or come in one tick."
+_SHORTEST_NS = 5_000_000
+"No packet is shorter."
 
 
 class RtcpSession:
@@ -68,15 +75,35 @@ class RtcpSession:
     def _sender_report(self, leg: LegState, report: SenderReport, at_ns: int) -> None:
         """Note a report about a stream that we receive; others say nothing about this leg."""
         streams = self._streams[2 * leg.spec.leg : 2 * leg.spec.leg + 2]
-        if ((streams["live"] != 0) & (streams["ssrc"] == report.ssrc)).any():
-            leg.last_sr, leg.last_sr_ns = middle_of_ntp(report.ntp), at_ns
-            leg.sender_packets = report.packets
+        which = np.flatnonzero((streams["live"] != 0) & (streams["ssrc"] == report.ssrc))
+        if not which.size:
+            return
+        note = leg.reports.get(report.ssrc)
+        if note is None:
+            if len(leg.reports) >= MAX_SSRCS:
+                return
+            note = SenderNote(before=self._sent_before(leg, streams[which[-1]], report.packets))
+            leg.reports[report.ssrc] = note
+        note.packets, note.middle_ntp, note.at_ns = report.packets, middle_of_ntp(report.ntp), at_ns
+
+    def _sent_before(self, leg: LegState, stream: Rows, packets: int) -> int:
+        """Packets of a stream's first report that cannot have been meant for us.
+
+        A call may be recorded from its middle on, and its reports be those of the whole call. What can have been
+        lost before the first packet is no more than what fits between the leg's beginning and that packet.
+        """
+        missed = packets - int(stream["highest"] - stream["base"] + 1)
+        waited_ns = 0
+        if len(leg.ssrcs) <= 1:
+            waited_ns = max(0, int(self._legs["first_ns"][leg.spec.leg]) - leg.opened_ns)
+        possible = _AT_ONCE + waited_ns // _SHORTEST_NS
+        return missed + _AT_ONCE if missed > possible else 0  # some came between that report and now
 
     def report(self, leg: LegState, now_ns: int) -> None:
         """Send a receiver report for the leg's current stream, if it has one and somewhere to go."""
         number = leg.spec.leg
         stream = self._streams[2 * number + int(self._legs["current"][number])]
-        target = leg.rtcp_source or leg.spec.rtcp_remote
+        target = self._target(leg)
         if not stream["live"] or target is None:
             return
         packet = receiver_report(leg.ssrc, [self._block(leg, stream, now_ns)], _CNAME)
@@ -84,19 +111,27 @@ class RtcpSession:
             (leg.rtcp or leg.rtp).sendto(packet, target)
             self.sent += 1
 
+    def _target(self, leg: LegState) -> tuple[str, int] | None:
+        """Where the sender's reports come from, else what the SDP says (symmetric RTCP, RFC 4961)."""
+        if leg.rtcp is None:
+            heard = source_address(int(self._legs["source"][leg.spec.leg]))
+            return heard or leg.spec.rtcp_remote
+        return leg.rtcp_source or leg.spec.rtcp_remote
+
     def _block(self, leg: LegState, stream: Rows, now_ns: int) -> ReportBlock:
         lost = total_lost(self._legs, self._streams, leg.spec.leg)
         expected = int(self._legs["packets"][leg.spec.leg]) + lost
         interval, missing = expected - leg.reported_expected, lost - leg.reported_lost
         leg.reported_expected, leg.reported_lost = expected, lost
         fraction = min(max(missing, 0) * 256 // interval, 255) if interval > 0 else 0
-        delay = (now_ns - leg.last_sr_ns) * 65536 // 1_000_000_000 if leg.last_sr else 0
+        note = leg.reports.get(int(stream["ssrc"]))
+        delay = (now_ns - note.at_ns) * 65536 // 1_000_000_000 if note is not None else 0
         return ReportBlock(
             ssrc=int(stream["ssrc"]),
             fraction_lost=fraction,
             lost=int(lost_packets(stream.reshape(1))[0]),
             highest=int(stream["highest"]) - (int(stream["base"]) >> 16 << 16),
             jitter=int(stream["jitter"]),
-            last_sr=leg.last_sr,
-            delay=delay,
+            last_sr=note.middle_ntp if note is not None else 0,
+            delay=max(0, delay),
         )

@@ -28,7 +28,7 @@ from siprec.media.writer import Dump, DumpFile, GiveUp, WriterThread
 from siprec.rtp.clock import ClockMapper
 from siprec.rtp.loss import LossGap, find_gaps
 from siprec.rtp.ports import kernel_drops
-from siprec.rtp.receiver import UdpReceiver
+from siprec.rtp.receiver import UdpReceiver, receive_stamped
 from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import Slab
 from siprec.rtp.source import source_key, source_text
@@ -36,6 +36,8 @@ from siprec.storage.rtpdump import RtpdumpHeader
 
 I64 = npt.NDArray[np.int64]
 _GAP_TICKS = 5
+_TURNS = 5
+"A part of the legs reports at a time."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +104,10 @@ class MediaWorker:
         self._read_rtcp(monotonic)
         if self._tick % _GAP_TICKS == 0:
             self._note_gaps()
-        if monotonic >= self._next_report:
-            self._next_report = monotonic + INTERVAL_NS // 5
+        self._next_report = max(self._next_report, monotonic - INTERVAL_NS)  # after a sleep of the machine
+        while monotonic >= self._next_report:
             self._send_reports(monotonic)
+            self._next_report += INTERVAL_NS // _TURNS
         self._flusher.schedule(self._roster.recordings, self._roster.legs, monotonic)
         for recording in self._flusher.finished(self._roster.recordings, monotonic):
             self._finish(recording)
@@ -230,17 +233,18 @@ class MediaWorker:
             assert isinstance(sock, socket.socket)
             for _ in range(16):
                 try:
-                    data, source = sock.recvfrom(2048)
+                    data, stamp, source = receive_stamped(sock, 2048)
                 except OSError:
                     break
                 self.pipeline.legs["rtcp"][leg.spec.leg] += 1
-                self._rtcp.received(leg, data, monotonic, (source[0], source[1]))
+                at_ns = min(monotonic, int(self._clock.to_monotonic(np.array([stamp]))[0]))
+                self._rtcp.received(leg, data, at_ns, source)
 
     def _send_reports(self, monotonic: int) -> None:
         """A fifth of the legs each second, so that every leg reports every five."""
-        turn = self._next_report // (INTERVAL_NS // 5) % 5
+        turn = self._next_report // (INTERVAL_NS // _TURNS) % _TURNS
         for number, leg in self._roster.legs.items():
-            if number % 5 == turn:
+            if number % _TURNS == turn:
                 self._rtcp.report(leg, monotonic)
 
     # -- end --

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from siprec.rtp.ports import PortAllocator, PortsExhausted
-from siprec.rtp.receiver import BURST, ReceivedRows, UdpReceiver
+from siprec.rtp.receiver import BURST, ReceivedRows, UdpReceiver, receive_stamped
 from siprec.rtp.slab import LAYOUT, MMSGHDR, ROWS, STRIDE, UNTOUCHED, Slab
 from siprec.rtp.source import source_key
 
@@ -210,3 +210,16 @@ def test_ipv6_packets_are_taken_with_their_source(opened):
     assert bytes(rows.data[0, :3]) == b"six"
     assert rows.source.tolist() == [source_key(host, port)]
     assert rows.stamp[0] > 0
+
+
+def test_a_single_datagram_comes_with_its_source_and_the_stamp_of_the_kernel(opened, sender):
+    sock = opened()
+    before = time.time_ns()
+    sender.sendto(b"hello", sock.getsockname())
+    after = time.time_ns()
+    time.sleep(0.05)
+    data, stamp, source = receive_stamped(sock, 2048)
+    assert (data, source) == (b"hello", sender.getsockname())
+    assert before <= stamp <= after
+    with pytest.raises(BlockingIOError):
+        receive_stamped(sock, 2048)

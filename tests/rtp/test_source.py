@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siprec.rtp.source import RELATCH_NS, admit, keys_of, source_key, source_text
+from siprec.rtp.source import RELATCH_NS, admit, keys_of, source_address, source_key, source_text
 from siprec.rtp.state import new_legs
 
 S = 1_000_000_000
@@ -112,3 +112,27 @@ def test_packets_of_strangers_do_not_keep_the_latch_alive():
     accepted, moves = latch.take(*rows)
     assert moves == [THIRD]
     assert accepted == [at > RELATCH_NS / S for _, at in rows]
+
+
+@pytest.mark.parametrize("family", ["192.0.2.{}", "2001:db8::{}"])
+def test_the_host_in_the_sdp_wins_with_another_port_too(family):
+    """An SBC need not send from the port that its SDP names; a stranger that came first does not keep it out."""
+    near, stranger = source_key(family.format(1), 7000), source_key(family.format(9), 4000)
+    said = source_key(family.format(1), 4000)
+    latch = Latch(said)
+    assert latch.take((stranger, 1), (near, 1.1), (stranger, 1.2)) == (
+        [True, True, False],
+        [stranger, near],
+    )
+    assert latch.take((said, 1.3), (near, 1.4)) == ([True, False], [said])
+
+
+def test_ports_of_one_ipv6_host_are_different_sources_of_one_host():
+    one, other = source_key("2001:db8::1", 4000), source_key("2001:db8::1", 65535)
+    assert one != other
+    assert one >> 16 == other >> 16 != source_key("2001:db8::2", 4000) >> 16
+
+
+def test_a_key_gives_its_address_back_where_it_has_one():
+    assert source_address(source_key("192.0.2.17", 4001)) == ("192.0.2.17", 4001)
+    assert source_address(source_key("2001:db8::1", 4001)) is source_address(0) is None
