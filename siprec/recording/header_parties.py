@@ -67,7 +67,8 @@ class NameAddress:
 
 @lru_cache(_REMEMBERED)
 def parse_name_address(value: str) -> NameAddress:
-    """Read an address without ever refusing it: brackets missing or not closed, names unquoted."""
+    """Read an address without ever refusing it: brackets missing or not closed, names unquoted or not in UTF-8."""
+    value = _readable(value)
     name, opened, rest = _split_at_bracket(value)
     if opened:
         uri, _, outside = rest.partition(">")
@@ -120,6 +121,17 @@ def address_key(uri: str) -> tuple[str, str]:
     user, at, host = bare.rpartition("@")
     host = host if at else bare
     return user_of(user), (host if host.startswith("[") else host.partition(":")[0]).lower()
+
+
+def _readable(value: str) -> str:
+    """A header value whose bytes were no UTF-8, as Latin-1."""
+    if value.isascii():
+        return value
+    raw = value.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _split_at_bracket(value: str) -> tuple[str, bool, str]:

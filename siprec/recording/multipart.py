@@ -156,7 +156,9 @@ class _Reader:
 def _sections(body: bytes, boundary: str, most: int) -> tuple[list[bytes], tuple[str, ...]]:
     """What stands between the delimiter lines, and what was wrong with them."""
     sections, closed = (
-        _between(body, boundary.strip().encode("utf-8"), most) if boundary.strip() else ([], True)
+        _between(body, boundary.strip().encode("utf-8", "surrogateescape"), most)
+        if boundary.strip()
+        else ([], True)
     )
     if sections:
         return sections, () if closed else ("final delimiter missing",)

@@ -27,6 +27,8 @@ ANN, BEN = Party(aor="sip:ann@x", name="Ann"), Party(aor="sip:ben@x", name="Ben"
         ("<<sip:ann@x>;+sip.src>", "sip:ann@x", ""),
         ("<sip:ann@x?Replaces=1>", "sip:ann@x", ""),
         ("<tel:+15550100>", "tel:+15550100", ""),
+        ('"Jörg" <sip:jörg@x>', "sip:jörg@x", "Jörg"),
+        ('"J\udcf6rg" <sip:j\udcf6rg@x>', "sip:jörg@x", "Jörg"),
         ("", "", ""),
     ],
 )
