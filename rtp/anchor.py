@@ -22,6 +22,8 @@ AHEAD_MARGIN_S = 0.1
 "A timestamp may run this far ahead of arrival, beside the hold-back."
 STEADY_S = 0.005
 "A late packet that makes up for less of the lateness before it: the sender's clock has moved, no burst catches up."
+BELIEVED_S = 60.0
+"A packet that seems later than this has a timestamp that says nothing about its place."
 
 
 class Anchor:
@@ -59,10 +61,14 @@ class Anchor:
                     break
             ext_ts = _extended(int(timestamp[i]), int(row["newest_ts"]))
             place = ext_ts - int(row["ts_base"])
-            if self._jumped(row, leg, number, place, at):
+            if self._jumped(
+                row, leg, number, place, at, self._next_dev(row, leg, ext, timestamp, arrived, i)
+            ):
                 place = self._rebase(row, leg, stream >> 1, ext_ts, place, at, events)
             u[i] = place
             keep[i] = self._accept(row, leg, number, place, at, int(samples[i]))
+            if not keep[i]:
+                self._note_late(row, leg, stream >> 1, place, at, int(samples[i]), events)
             if number > row["newest"]:
                 row["newest"], row["newest_u"], row["newest_ts"] = number, place, ext_ts
             if keep[i]:
@@ -126,18 +132,29 @@ class Anchor:
             return int(leg["top_u"])
         return place
 
-    def _jumped(self, row: Any, leg: Any, number: int, place: int, at: float) -> bool:
+    @staticmethod
+    def _next_dev(
+        row: Any, leg: Any, ext: I64, timestamp: U32, arrived: npt.NDArray[np.float64], i: int
+    ) -> float | None:
+        """How far the next packet is ahead of its arrival, if it came in this batch and in order."""
+        if i + 1 >= ext.size or ext[i + 1] != ext[i] + 1:
+            return None
+        place = _extended(int(timestamp[i + 1]), int(row["newest_ts"])) - int(row["ts_base"])
+        return place + int(leg["delta"]) - float(arrived[i + 1])
+
+    def _jumped(self, row: Any, leg: Any, number: int, place: int, at: float, next_dev: float | None) -> bool:
         """Whether a newer packet's timestamp cannot be true: back or standing still, or far ahead of arrival.
 
-        Far behind arrival is a jump too, once two packets in turn are late by the same time or more: after a stall
-        of the network the packets come in a burst that catches up, a sender with a moved clock does not.
+        Far behind arrival is a jump too, once two packets in turn are late by the same time or more: after a
+        stall of the network the packets come in a burst that catches up, a sender with a moved clock does not.
         """
         if number <= row["newest"]:
             return False
         dev = place + int(leg["delta"]) - at
         late = place + int(leg["delta"]) < leg["floor_p"]
-        again = late and row["late_dev"] != LATE_NONE
-        steady = again and dev - float(row["late_dev"]) < STEADY_S * leg["rate"]
+        shrinks = STEADY_S * leg["rate"]
+        again = row["late_dev"] != LATE_NONE and dev - float(row["late_dev"]) < shrinks
+        steady = late and (again or (next_dev is not None and next_dev - dev < shrinks))
         row["late_dev"] = round(dev) if late else LATE_NONE
         return bool(place <= row["newest_u"] or dev > self.ahead_s * leg["rate"] or steady)
 
@@ -152,6 +169,15 @@ class Anchor:
             TimelineEvent("jump", number, int(row["ssrc"]), moved + int(leg["delta"]), moved - place)
         )
         return moved
+
+    @staticmethod
+    def _note_late(
+        row: Any, leg: Any, number: int, place: int, at: float, samples: int, events: list[TimelineEvent]
+    ) -> None:
+        """Say which place stays empty, if the packet's timestamp can be believed."""
+        p = place + int(leg["delta"])
+        if p < leg["floor_p"] and at - p < BELIEVED_S * leg["rate"]:
+            events.append(TimelineEvent("late", number, int(row["ssrc"]), p, samples))
 
     def _accept(self, row: Any, leg: Any, number: int, place: int, at: float, samples: int) -> bool:
         """Whether the row is in time and the ring has room for it; counts those that are not placed.

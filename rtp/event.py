@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class TimelineEvent:
-    """A stream was anchored (`anchored`), its timestamp moved (`jump`) or ran away (`drift`) against arrival."""
+    """A stream was anchored (`anchored`), its timestamp moved (`jump`) or ran away (`drift`) against arrival.
+
+    `late`: a packet came after its place, `moved` samples from `p` on, was written.
+    """
 
     type: str
     leg: int

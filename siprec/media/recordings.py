@@ -43,7 +43,7 @@ class LegState:
     "Ours, in the receiver reports."
     ssrcs: list[int] = field(default_factory=list)
     gaps: list[tuple[int, int, int]] = field(default_factory=list)
-    "(from, to, packets), in samples from the epoch."
+    "(from, to, packets), in samples from the epoch; 0 packets where they came, but too late."
     dump: DumpFile | None = None
     dumped: dict[str, None] = field(default_factory=dict)
     "Names of the codecs in the dump, in order of appearance."

@@ -148,6 +148,8 @@ class MediaWorker:
         for event in result.events:
             if event.type == "drift":
                 self._note_drift(event.leg)
+            elif event.type == "late":
+                self._note_gap(LossGap(event.leg, event.p, event.p + event.moved, 0))
             elif event.type == "jump":
                 moved = event.moved / int(self.pipeline.legs["rate"][event.leg])
                 recording = self._roster.recordings[self._roster.legs[event.leg].recording]
@@ -222,7 +224,9 @@ class MediaWorker:
 
     def _note_gap(self, gap: LossGap) -> None:
         gaps = self._roster.legs[gap.leg].gaps
-        if len(gaps) < MAX_GAPS:
+        if gaps and not gap.packets and gaps[-1][1:] == (gap.start, 0):
+            gaps[-1] = (gaps[-1][0], gap.end, 0)
+        elif len(gaps) < MAX_GAPS:
             gaps.append((gap.start, gap.end, gap.packets))
 
     # -- RTCP --

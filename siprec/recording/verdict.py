@@ -41,7 +41,7 @@ class LegEvidence:
     sender_packets: int | None = None
     "What the sender's last report said it had sent."
     gaps: tuple[tuple[float, float, int], ...] = ()
-    "(from, to, packets)"
+    "(from, to, packets); 0 packets where they came, but too late."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +65,30 @@ class Judgement:
 
 def judge_leg(leg: LegEvidence) -> Judgement:
     """The verdict on one leg."""
-    found: list[Found] = []
     if not leg.packets:
         if leg.was_active:
-            found.append(Found(reason="no_media", leg=leg.leg))
-            return _judgement(found)
+            return _judgement([Found(reason="no_media", leg=leg.leg)])
         return Judgement(UNVERIFIABLE, ["inactive"], [Found(reason="inactive", leg=leg.leg)])
-    for start, end, _ in leg.gaps:
-        reason = "gap" if end - start >= GAP_S else "loss"
-        found.append(Found(reason=reason, leg=leg.leg, at_s=start, length_s=end - start))
+    found = [
+        Found(reason=_reason_of(start, end, packets), leg=leg.leg, at_s=start, length_s=end - start)
+        for start, end, packets in leg.gaps
+    ]
     unplaced = leg.lost > sum(packets for _, _, packets in leg.gaps)
     uncounted = leg.sender_packets is not None and leg.sender_packets > leg.packets + leg.lost
     if unplaced or uncounted:
         found.append(Found(reason="loss", leg=leg.leg))
-    for reason in ("late", "dropped", "undecodable"):
+    if leg.late and not any(item.reason == "late" for item in found):
+        found.append(Found(reason="late", leg=leg.leg))
+    for reason in ("dropped", "undecodable"):
         if getattr(leg, reason):
             found.append(Found(reason=reason, leg=leg.leg))
     return _judgement(found)
+
+
+def _reason_of(start: float, end: float, packets: int) -> str:
+    if not packets:
+        return "late"
+    return "gap" if end - start >= GAP_S else "loss"
 
 
 def judge(

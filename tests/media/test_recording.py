@@ -309,6 +309,33 @@ def test_a_digit_is_told_with_its_moment_and_is_not_heard(rig):
     assert (audio[:, 0] == placed(len(audio), (TICK, speaker.said))).all()
 
 
+def test_packets_that_come_too_late_are_told_with_the_place_that_stays_empty(rig):
+    media = rig()
+    recording = media.open([media.spec(0, 0)])
+    speaker = media.speaker(0)
+    for _ in range(10):
+        speaker.say()
+        media.tick()
+    held_back = [speaker._rng.integers(0, 256, FRAME, np.uint8).tobytes() for _ in range(3)]
+    seq, frames = speaker._seq, speaker._frames
+    speaker.lose(3)
+    for _ in range(10):
+        speaker.say(7)
+        media.tick()
+        speaker.say(3)
+    now, speaker._frames = speaker._frames, frames
+    for i, payload in enumerate(held_back):
+        speaker.send(payload, seq=seq + i)
+        speaker._frames += 1
+    speaker._frames = now
+    media.tick()
+    leg = media.hang_up().legs[0]
+    assert leg.counts["late"] == 3
+    assert leg.counts["lost"] == 0
+    assert (2.2, 2.26, 0) in [pytest.approx(gap) for gap in leg.gaps]
+    assert not recording.read()[round(2.2 * RATE) : round(2.26 * RATE), 0].any()
+
+
 def test_a_sender_whose_clock_is_fast_is_followed_and_told_once(rig):
     media = rig()
     recording = media.open([media.spec(0, 0)])

@@ -1,0 +1,144 @@
+"""The verdict says complete only when everything that was counted says so, and else why and where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from siprec.recording.verdict import (
+    COMPLETE,
+    INCOMPLETE,
+    MAX_FINDINGS,
+    UNVERIFIABLE,
+    Found,
+    LegEvidence,
+    judge,
+    judge_leg,
+)
+
+GOOD = LegEvidence(leg=0, was_active=True, packets=500)
+OTHER = replace(GOOD, leg=1)
+SILENT = LegEvidence(leg=1, was_active=True, packets=0)
+HELD = LegEvidence(leg=1, was_active=False, packets=0)
+
+
+def test_a_call_of_which_nothing_is_missing_is_complete():
+    verdict = judge([GOOD, OTHER], ended_by_peer=True)
+    assert (verdict.result, verdict.reasons, verdict.found) == (COMPLETE, [], [])
+
+
+def test_a_sender_that_counts_what_came_and_what_is_known_to_be_lost_adds_nothing():
+    assert judge_leg(replace(GOOD, sender_packets=500)).result == COMPLETE
+    assert judge_leg(replace(GOOD, sender_packets=20)).result == COMPLETE
+    lossy = replace(GOOD, lost=3, gaps=((1.0, 1.06, 3),))
+    assert judge_leg(lossy) == judge_leg(replace(lossy, sender_packets=503))
+
+
+def test_what_is_missing_for_a_second_is_a_gap_and_less_is_loss_each_with_place_and_length():
+    verdict = judge_leg(replace(GOOD, lost=51, gaps=((2.0, 2.02, 1), (7.5, 8.5, 50))))
+    assert verdict.result == INCOMPLETE
+    assert verdict.reasons == ["loss", "gap"]
+    assert [(f.reason, f.leg, f.at_s, f.length_s) for f in verdict.found] == [
+        ("loss", 0, 2.0, pytest.approx(0.02)),
+        ("gap", 0, 7.5, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "leg",
+    [
+        replace(GOOD, lost=2, gaps=((2.0, 2.02, 1),)),
+        replace(GOOD, sender_packets=501),
+    ],
+)
+def test_loss_without_a_place_is_loss_all_the_same(leg):
+    verdict = judge_leg(leg)
+    assert verdict.reasons == ["loss"]
+    assert verdict.found[-1] == Found(reason="loss", leg=0)
+
+
+def test_what_came_too_late_is_named_with_its_place():
+    verdict = judge_leg(replace(GOOD, late=3, gaps=((4.0, 4.06, 0),)))
+    assert verdict.reasons == ["late"]
+    (found,) = verdict.found
+    assert (found.at_s, found.length_s) == (4.0, pytest.approx(0.06))
+    assert judge_leg(replace(GOOD, late=3)).found == [Found(reason="late", leg=0)]
+
+
+@pytest.mark.parametrize("reason", ["late", "dropped", "undecodable"])
+def test_one_packet_is_enough(reason):
+    assert judge_leg(replace(GOOD, **{reason: 1})).reasons == [reason]
+    assert judge([replace(GOOD, **{reason: 1}), OTHER], ended_by_peer=True).reasons == [reason]
+
+
+def test_one_silent_leg_of_two_is_one_way_and_two_are_not():
+    assert judge([GOOD, SILENT], ended_by_peer=True).reasons == ["no_media", "one_way"]
+    assert [f.leg for f in judge([GOOD, SILENT], ended_by_peer=True).found] == [1, 1]
+    assert judge([replace(SILENT, leg=0), SILENT], ended_by_peer=True).reasons == ["no_media"]
+
+
+def test_a_leg_that_was_never_to_send_does_not_make_the_other_incomplete():
+    assert judge_leg(HELD).result == UNVERIFIABLE
+    assert judge([GOOD, HELD], ended_by_peer=True).result == COMPLETE
+
+
+def test_a_call_in_which_nothing_was_ever_to_be_sent_is_unverifiable():
+    for legs in ([], [HELD], [replace(HELD, leg=0), HELD]):
+        verdict = judge(legs, ended_by_peer=True)
+        assert (verdict.result, verdict.reasons) == (UNVERIFIABLE, ["inactive"])
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ({"ended_by_peer": False}, "ended_without_bye"),
+        ({"ended_by_peer": True, "write_error": True}, "write_error"),
+        ({"ended_by_peer": True, "interrupted": True}, "interrupted"),
+    ],
+)
+@pytest.mark.parametrize("legs", [[GOOD, OTHER], [HELD]])
+def test_what_happened_to_the_call_as_a_whole_is_a_reason(what, reason, legs):
+    verdict = judge(legs, **what)
+    assert (verdict.result, verdict.reasons) == (INCOMPLETE, [reason])
+
+
+def test_findings_are_bounded_and_reasons_are_complete_all_the_same():
+    gaps = tuple((float(i), i + 0.02, 1) for i in range(5 * MAX_FINDINGS))
+    verdict = judge([replace(GOOD, lost=len(gaps), gaps=gaps), replace(OTHER, late=1)], ended_by_peer=False)
+    assert len(verdict.found) == MAX_FINDINGS
+    assert verdict.reasons == ["loss", "late", "ended_without_bye"]
+
+
+counts = st.integers(0, 3)
+evidence = st.builds(
+    LegEvidence,
+    leg=st.integers(0, 3),
+    was_active=st.booleans(),
+    packets=counts,
+    lost=counts,
+    late=counts,
+    dropped=counts,
+    undecodable=counts,
+    sender_packets=st.none() | st.integers(0, 9),
+    gaps=st.lists(
+        st.tuples(st.floats(0, 9), st.floats(0, 9), counts).map(lambda g: (g[0], g[0] + g[1], g[2])),
+        max_size=4,
+    ).map(tuple),
+)
+
+
+@given(st.lists(evidence, max_size=4), st.booleans(), st.booleans(), st.booleans())
+def test_a_verdict_is_complete_exactly_when_no_reason_is_found(legs, by_peer, error, interrupted):
+    verdict = judge(legs, ended_by_peer=by_peer, write_error=error, interrupted=interrupted)
+    assert verdict.result in (COMPLETE, INCOMPLETE, UNVERIFIABLE)
+    assert (verdict.result == COMPLETE) == (not verdict.reasons) == (not verdict.found)
+    assert len(set(verdict.reasons)) == len(verdict.reasons)
+    assert {f.reason for f in verdict.found} == set(verdict.reasons)
+    if verdict.result == COMPLETE:
+        assert any(leg.packets for leg in legs)
+        assert not any(
+            leg.packets and (leg.lost or leg.late or leg.dropped or leg.undecodable) for leg in legs
+        )
