@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from siprec.sip.dialog import Dialog
+from siprec.sip.dialog import Dialog, DialogState
 from siprec.sip.message import Request
+
+_IN_DIALOG = ("BYE", "ACK", "UPDATE", "INFO")
+"Without To-tag these can only be for a dialog; OPTIONS and INVITE may stand alone."
 
 
 class DialogTable:
@@ -40,15 +43,19 @@ class DialogTable:
     def find(self, request: Request) -> Dialog | None:
         """The dialog of an incoming request (RFC 3261 12.2.2).
 
-        A To-tag must be ours. BYE and ACK without To-tag (CUBE, BroadWorks) belong to the only dialog of that
-        Call-ID and From-tag; with two there is no telling which.
+        A To-tag must be ours. Requests without To-tag (CUBE, BroadWorks) that are for a dialog belong to the only one
+        of that Call-ID and From-tag; with two there is no telling which. So does an INVITE that goes on counting in
+        a confirmed dialog; with the number of the one that began it, it is that one come another way.
         """
         same_peer = self._by_peer.get((request.call_id, request.from_.tag or ""), {})
         to_tag = request.to.tag
         if to_tag is not None:
             return same_peer.get(to_tag)
-        if request.method in ("BYE", "ACK") and len(same_peer) == 1:
-            return next(iter(same_peer.values()))
+        if len(same_peer) != 1:
+            return None
+        (dialog,) = same_peer.values()
+        if request.method in _IN_DIALOG or (request.method == "INVITE" and _goes_on(dialog, request)):
+            return dialog
         return None
 
     def __len__(self) -> int:
@@ -56,3 +63,7 @@ class DialogTable:
 
     def __iter__(self) -> Iterator[Dialog]:
         return (dialog for same_peer in self._by_peer.values() for dialog in same_peer.values())
+
+
+def _goes_on(dialog: Dialog, request: Request) -> bool:
+    return dialog.state is DialogState.CONFIRMED and request.cseq.number > (dialog.remote_cseq or 0)

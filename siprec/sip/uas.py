@@ -115,6 +115,8 @@ class UserAgentServer:
         merged = request.method == "INVITE" and dialog is None and self._is_merged(request)
         transaction = self._open(request, flow, key, now)
         transaction.dialog = dialog
+        if dialog is not None:
+            transaction.local_tag = dialog.local_tag
         refusal = inspect(request, dialog, core.config)
         if refusal is None and merged:
             refusal = Refusal(482)

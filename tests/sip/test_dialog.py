@@ -1,6 +1,6 @@
 import pytest
 
-from siprec.sip.dialog import confirm, dialog_from_invite, dialog_from_response
+from siprec.sip.dialog import DialogState, confirm, dialog_from_invite, dialog_from_response
 from siprec.sip.dialog_table import DialogTable
 from siprec.sip.responses import build_response
 from tests.sip.wire import UDP, request
@@ -97,11 +97,11 @@ def test_dialogs_are_found_by_call_id_and_tags_whatever_the_uris_say():
     assert table.find(in_dialog("BYE", call_id="other")) is None
 
 
-def test_bye_and_ack_without_to_tag_belong_to_the_only_dialog():
+def test_requests_without_to_tag_belong_to_the_only_dialog():
     table = DialogTable()
     made = dialog()
     table.add(made)
-    for method in ("BYE", "ACK"):
+    for method in ("BYE", "ACK", "UPDATE", "INFO"):
         assert table.find(in_dialog(method, to="<sip:x@y>")) is made
     assert table.find(in_dialog("OPTIONS", to="<sip:x@y>")) is None
     second = dialog_from_invite(request("INVITE"), local_tag="ours2", flow=UDP)
@@ -109,6 +109,19 @@ def test_bye_and_ack_without_to_tag_belong_to_the_only_dialog():
     assert table.find(in_dialog("BYE", to="<sip:x@y>")) is None
     table.remove(made)
     assert table.find(in_dialog("BYE", to="<sip:x@y>")) is second
+
+
+def test_an_invite_without_to_tag_belongs_to_a_confirmed_dialog_if_it_goes_on_counting():
+    table = DialogTable()
+    made = dialog()
+    table.add(made)
+    again = in_dialog("INVITE", to="<sip:x@y>", cseq="8 INVITE")
+    assert table.find(again) is None, "the first one may still be refused"
+    made.state, made.remote_cseq = DialogState.CONFIRMED, 7
+    assert table.find(again) is made
+    assert table.find(in_dialog("INVITE", to="<sip:x@y>", cseq="7 INVITE")) is None
+    table.add(dialog_from_invite(request("INVITE"), local_tag="ours2", flow=UDP))
+    assert table.find(again) is None
 
 
 def test_a_peer_without_from_tag_has_dialogs_too():

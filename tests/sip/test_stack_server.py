@@ -429,6 +429,18 @@ def test_a_reinvite_comes_with_its_dialog_and_refreshes_the_target():
     assert len(stack.dialogs) == 1
 
 
+def test_a_reinvite_without_to_tag_makes_no_second_dialog_and_is_answered_with_our_tag():
+    stack, inside, first = acknowledged()
+    stack.receive(inside("INVITE", 2, to="<sip:rec@192.0.2.1>"), UDP, now=1.0)
+    event = only(stack)
+    assert isinstance(event, InviteReceived)
+    assert event.reinvite
+    assert event.dialog is first.dialog
+    stack.respond(event.transaction, 200, now=1.0)
+    assert sent(stack)[0].to.tag == first.dialog.local_tag
+    assert stack.dialogs == [first.dialog]
+
+
 def test_a_second_invite_while_the_first_waits_gets_500_with_retry_after():
     stack, inside, _ = acknowledged()
     stack.receive(inside("INVITE", 2), UDP, now=1.0)
