@@ -21,17 +21,19 @@ def write_document(folder: StrPath, recording: Recording, *, sync: bool = True, 
     StorageError, the one there was before is whole.
     One thread at a time for one recording. Raises ValueError if the document holds NaN or an infinity.
     """
-    return write_plain(folder, recording.to_document(), sync=sync, ops=ops)
+    return write_text(folder, encode_document(recording.to_document()), sync=sync, ops=ops)
 
 
-def write_plain(
-    folder: StrPath, document: Mapping[str, Any], *, sync: bool = True, ops: FileOps = REAL
-) -> Path:
-    """`write_document` of what `Recording.to_document` gave."""
+def encode_document(document: Mapping[str, Any]) -> bytes:
+    """What `Recording.to_document` gave, as it is written. Raises ValueError for NaN and infinities."""
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def write_text(folder: StrPath, text: bytes, *, sync: bool = True, ops: FileOps = REAL) -> Path:
+    """`write_document` of what `encode_document` gave."""
     path, fresh = Path(folder, DOCUMENT), Path(folder, f".{DOCUMENT}.new")
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
     try:
-        _write(fresh, text.encode("ascii"), ops, sync=sync)
+        _write(fresh, text + b"\n", ops, sync=sync)
         with failing_as("rename", path):
             ops.replace(fresh, path)
     except StorageError:

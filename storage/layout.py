@@ -54,9 +54,15 @@ def create_recording_dir(
     Raises StorageError, with EEXIST if this recording has a folder.
     """
     path = recording_dir(root, recording_id, started)
-    for level in (*reversed(path.parents[:3]), path):
-        _create(level, new=level == path, sync=sync, ops=ops)
+    create_folder(path, sync=sync, ops=ops)
     return path
+
+
+def create_folder(path: Path, *, sync: bool = True, ops: FileOps = REAL) -> None:
+    """`create_recording_dir` of the folder that `recording_dir` gave."""
+    levels = (*reversed(path.parents[:3]), path)
+    for level in levels if not path.parent.is_dir() else (path,):
+        _create(level, new=level == path, sync=sync, ops=ops)
 
 
 def _create(path: Path, *, new: bool, sync: bool, ops: FileOps) -> None:

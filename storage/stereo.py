@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from siprec.storage.fileops import REAL, FileOps, StorageError, StrPath, failing_as
+from siprec.storage.fileops import REAL, FileOps, StrPath, failing_as
 from siprec.storage.sink import PlainSink, Sink
 from siprec.storage.wav import SampleFormat, WavHeader, header, parse_header
 
@@ -87,26 +86,6 @@ class WavWriter:
             count = min(end - at, _SILENCE_PIECE)
             self._sink.write(self._offset(at), memoryview(piece)[: count * self._frame_bytes])
             self._data_frames = at + count
-
-
-def open_recording_file(
-    path: StrPath, *, channels: int, rate: int, format: SampleFormat, ops: FileOps = REAL
-) -> int:
-    """Create an audio file (0640) that a player opens as 0 frames; returns its descriptor, read and write.
-
-    The rate may still change until the first block is written. Raises StorageError, with EEXIST if there is a file;
-    nothing is left behind then.
-    """
-    with failing_as("create", path):
-        fd = ops.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o640)
-    try:
-        PlainSink(fd, path, ops=ops).write(0, header(channels, rate, format, 0))
-    except StorageError:
-        with contextlib.suppress(OSError):
-            ops.close(fd)
-            ops.unlink(path)
-        raise
-    return fd
 
 
 def repair(path: StrPath, *, ops: FileOps = REAL) -> int:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from siprec.config import Config
-from siprec.daemon.keeper import Keeper, Plain, journal_record
-from siprec.daemon.live import LiveRecording, document
+from siprec.daemon.keeper import Keeper
+from siprec.daemon.live import LiveRecording
+from siprec.daemon.live import document as recording_document
 from siprec.rtp.ports import PortAllocator, PortPair, PortsExhausted
+from siprec.storage.document import encode_document
 from siprec.storage.fileops import StorageError
-from siprec.storage.journal.writer import JournalClosed
-from siprec.storage.layout import create_recording_dir, recording_dir, uuid7
+from siprec.storage.layout import recording_dir, uuid7
 from siprec.storage.space import OutOfSpace, SpaceAccount
-from siprec.storage.stereo import open_recording_file
 from siprec.storage.timestamps import from_unix_ns
 from siprec.storage.wav import SampleFormat
 
@@ -48,6 +45,8 @@ class Admission:
 
     def why_not(self, now: float) -> str | None:
         """What is used up that a call needs; None if it is there. now: monotonic seconds."""
+        if not self.keeper.running:
+            return "what writes files is being started"
         if not self.ports.available(now):
             return f"no free port pair of {self.ports.total}; widen rtp.ports"
         try:
@@ -89,49 +88,39 @@ class Admission:
         except StorageError as exc:
             raise NotAdmitted(str(exc), told=_told(exc)) from exc
 
-    async def take_disk(self, live: LiveRecording, plain: Plain, *, channels: int) -> None:
-        """Folder, open audio file, and the admission record on the medium, side by side.
+    async def take_disk(
+        self, live: LiveRecording, document: bytes, metadata: bytes | None, *, channels: int
+    ) -> None:
+        """Folder, open audio file, and the admission record on the medium.
 
-        plain: the recording's document. Sets `live.audio_fd`. Raises NotAdmitted, and nothing is left behind but a journal record that says so.
+        document: the recording's, as it is written; metadata: what came with the INVITE. Sets `live.audio_fd`.
+        Raises NotAdmitted, and nothing is left behind but a journal record that says so.
         """
-        work = asyncio.ensure_future(self.keeper.run(lambda: self._create(live, channels=channels)))
+        storage = self.config.storage
         try:
-            future = self.keeper.append(journal_record("admitted", plain))
             async with asyncio.timeout(TIMEOUT_S):
-                live.audio_fd, _ = await asyncio.gather(asyncio.shield(work), asyncio.wrap_future(future))
+                live.audio_fd = await self.keeper.admit(
+                    live.id,
+                    live.folder,
+                    document,
+                    metadata,
+                    channels=channels,
+                    rate=live.rate,
+                    format=FORMATS[storage.format],
+                )
         except BaseException as exc:
-            work.add_done_callback(lambda done: _discard_late(done, live.folder))
             self.take_back(live)
             if isinstance(exc, StorageError):
                 raise NotAdmitted(str(exc), told=_told(exc)) from exc
-            if isinstance(exc, JournalClosed | TimeoutError):
+            if isinstance(exc, TimeoutError):
                 raise NotAdmitted("the disk takes too long") from exc
             raise
 
     def take_back(self, live: LiveRecording) -> None:
-        """Tell the journal that an admitted recording never began."""
+        """An admitted recording never began: the journal says so, and its folder goes."""
         live.state = "discarded"
-        with contextlib.suppress(JournalClosed):
-            self.keeper.append(journal_record("failed", document(live).to_document()))
-
-    def _create(self, live: LiveRecording, *, channels: int) -> int:
-        storage = self.config.storage
-        create_recording_dir(storage.path, live.id, live.started, sync=False)
-        try:
-            return open_recording_file(
-                live.audio, channels=channels, rate=live.rate, format=FORMATS[storage.format]
-            )
-        except StorageError:
-            shutil.rmtree(live.folder, ignore_errors=True)
-            raise
+        self.keeper.discard(live.id, live.folder, encode_document(recording_document(live).to_document()))
 
 
 def _told(error: StorageError) -> str:
     return f"storage: {error.operation}: {error.strerror}"
-
-
-def _discard_late(work: asyncio.Future[int], folder: Path) -> None:
-    """The disk answered after the call was refused."""
-    with contextlib.suppress(StorageError, asyncio.CancelledError):
-        os.close(work.result())
-        shutil.rmtree(folder, ignore_errors=True)

@@ -43,7 +43,7 @@ from siprec.sip.stack import SipStack
 from siprec.sip.transaction import TimerConfig
 from siprec.storage.catalog import Catalog, CatalogError
 from siprec.storage.fileops import StorageError
-from siprec.storage.journal.writer import JournalLocked, JournalWriter
+from siprec.storage.journal.writer import JournalLocked
 from siprec.storage.layout import JOURNAL, create_root
 from siprec.storage.space import SpaceAccount, free_bytes
 
@@ -58,6 +58,7 @@ RELOADABLE = (
 )
 "Keys that SIGHUP changes in a running daemon; the others need a restart."
 _CHECKPOINT_S = 60.0
+_OTHER_STORAGE = "stop the other recorder, or choose a folder that can be written"
 
 
 class StartError(Exception):
@@ -88,19 +89,18 @@ class App:
         self.config = config
         self._notifier, self._descriptors = notifier, descriptors
         self._not_ready: str | None = "starting"
-        with starting("storage.path", "stop the other recorder, or choose a folder that can be written"):
+        with starting("storage.path", _OTHER_STORAGE):
             storage = create_root(config.storage.path)
-            self.journal = JournalWriter(storage / JOURNAL)
         with starting("catalog.url", "see conf/siprec.yaml for what it may be"):
             self.catalog = Catalog(config.catalog_url)
         self.metrics = Metrics()
         self.alarms = Alarms(self.metrics.registry, listener=self._alarmed)
-        self.keeper = Keeper(self.journal, self._document_failed)
+        self.keeper = Keeper(storage / JOURNAL, self._document_failed)
         self.follower = CatalogProcess(
             config.catalog_url,
             storage / JOURNAL,
-            self.journal.id,
-            lambda: self.journal.durable,
+            lambda: self.keeper.journal_id,
+            lambda: self.keeper.durable,
             log_level=config.log.level,
         )
         self.calls = Calls(self._capacity())
@@ -165,6 +165,7 @@ class App:
             ports=self.ports,
             space=self.space,
             follower=self.follower,
+            keeper=self.keeper,
         )
         self.metrics.collect(figures.read)
 
@@ -187,6 +188,8 @@ class App:
 
     async def start(self) -> None:
         """Bind and start everything. Raises StartError; `stop` is to be called all the same."""
+        with starting("storage.path", _OTHER_STORAGE):
+            await self.keeper.start()
         await self.follower.start()
         with starting("control.socket", "choose another path"):
             await self.control.start(self.config.control.socket)
@@ -218,7 +221,6 @@ class App:
         await self.keeper.close()
         await self.health.close()
         await self.control.close()
-        self.journal.close()
         await self.follower.close()
         self.catalog.close()
         return finished
@@ -255,15 +257,8 @@ class App:
                 self._notifier.watchdog()
             if now >= next_checkpoint:
                 next_checkpoint = now + _CHECKPOINT_S
-                await self._checkpoint()
+                self.keeper.checkpoint(self.follower.status().position)
             self._notifier.status(self._status())
-
-    async def _checkpoint(self) -> None:
-        """Remove what the catalogue has of the journal."""
-        try:
-            await self.keeper.run(lambda: self.journal.checkpoint(self.follower.status().position))
-        except StorageError as exc:
-            self.alarms(AlarmKind.DISK_ERROR, str(exc))
 
     def _status(self) -> str:
         calls = self.calls

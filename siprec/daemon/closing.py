@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -81,7 +82,8 @@ class Closing:
         live.frames, live.write_error = closed.frames, closed.error
         live.judgement, live.state = live.judge(), "ended"
         self._complain(live)
-        self.keeper.finish(live.folder, document(live), live.audio_fd, live.audio)
+        self.keeper.finish(live.folder, document(live))
+        os.close(live.audio_fd)
         await self.keeper.settled(live.id)
         self._admission.space.release(live.id)
         self._admission.give_back_ports([leg.pair for leg in live.legs], time.monotonic())

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from siprec.daemon.calls import Calls
 from siprec.daemon.follow import CatalogProcess
+from siprec.daemon.keeper import Keeper
 from siprec.media.supervisor import MediaSupervisor
 from siprec.net.endpoint import SipEndpoint
 from siprec.rtp.ports import PortAllocator
@@ -39,6 +40,7 @@ class Figures:
     ports: PortAllocator
     space: SpaceAccount
     follower: CatalogProcess
+    keeper: Keeper
 
     def read(self) -> Iterable[Metric]:
         """All metric families but those of the process and of the alarms."""
@@ -69,6 +71,9 @@ class Figures:
         )
         yield GaugeMetricFamily(
             "siprec_space_reserved_bytes", "Space that running calls may use.", self.space.outstanding
+        )
+        yield CounterMetricFamily(
+            "siprec_keeper_deaths", "Ends of the process that writes documents.", self.keeper.deaths
         )
         status = self.follower.status()
         yield GaugeMetricFamily(

@@ -32,12 +32,17 @@ class CatalogProcess:
     """Keeps a process that follows the journal."""
 
     def __init__(
-        self, url: str, directory: Path, journal: str, durable: Callable[[], Position], *, log_level: str
+        self,
+        url: str,
+        directory: Path,
+        journal: Callable[[], str],
+        durable: Callable[[], Position],
+        *,
+        log_level: str,
     ) -> None:
         """url: of the catalogue. directory, journal: folder and id of the journal. durable: how far it may be read."""
-        self._arguments = json.dumps(
-            {"url": url, "directory": str(directory), "journal": journal, "log_level": log_level}
-        )
+        self._arguments = {"url": url, "directory": str(directory), "log_level": log_level}
+        self._journal = journal
         self._durable = durable
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,7 +85,7 @@ class CatalogProcess:
             sys.executable,
             "-m",
             "siprec.daemon.follow",
-            self._arguments,
+            json.dumps(self._arguments | {"journal": self._journal()}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C in a terminal is for the main process alone

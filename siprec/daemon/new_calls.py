@@ -25,6 +25,7 @@ from siprec.sip.dialog import Dialog
 from siprec.sip.events import InviteReceived
 from siprec.sip.flow import Flow
 from siprec.sip.message import Request
+from siprec.storage.document import encode_document
 from siprec.storage.layout import AUDIO
 
 log = logging.getLogger("siprec.recorder")
@@ -133,8 +134,8 @@ class NewCalls:
             opened = self._opened(live, worker, pairs, agreed, plan.legs)
             live.apply_plan(plan)
             try:
-                plain = self._means.closing.document(live).to_document()
-                await self._means.admission.take_disk(live, plain, channels=plan.channels)
+                text = encode_document(self._means.closing.document(live).to_document())
+                await self._means.admission.take_disk(live, text, intake.metadata_raw, channels=plan.channels)
             except BaseException:
                 self._give_back(worker, live, opened.recording)
                 raise
@@ -142,8 +143,6 @@ class NewCalls:
             self._means.admission.space.release(live.id)
             raise
         self._answer(event, live, worker, opened, pairs, changes)
-        if live.end_ns is None:
-            self._means.closing.keeper.begin(live.folder, plain, intake.metadata_raw)
 
     def _new_live(
         self,

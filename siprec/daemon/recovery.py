@@ -30,10 +30,10 @@ async def close_unfinished(catalog: Catalog, follower: CatalogProcess, keeper: K
     """
     closed = 0
     try:
-        await keeper.run(catalog.upgrade)
+        await asyncio.to_thread(catalog.upgrade)
         await _caught_up(follower)
-        while found := await keeper.run(
-            lambda: catalog.recordings(Filter(states=("recording",)), limit=_BATCH)
+        while found := await asyncio.to_thread(
+            catalog.recordings, Filter(states=("recording",)), limit=_BATCH
         ):
             for recording in found:
                 await _close(recording, keeper)
@@ -60,7 +60,7 @@ async def _close(recording: model.Recording, keeper: Keeper) -> None:
     recording.verdict = model.Verdict(result="incomplete", reasons=["interrupted"])
     path = Path(recording.path or "")
     try:
-        frames = await keeper.run(lambda: repair(path))
+        frames = await asyncio.to_thread(repair, path)
     except (StorageError, WavError, OSError) as exc:
         said.warning("recovered without its audio: %s", exc)
     else:
@@ -70,4 +70,4 @@ async def _close(recording: model.Recording, keeper: Keeper) -> None:
         keeper.save(path.parent, recording)
         await keeper.settled(recording.id)
     else:
-        keeper.append({"v": 1, "type": "recording", "document": recording.to_document()})
+        keeper.append(recording)

@@ -58,7 +58,11 @@ class SegmentHeader(NamedTuple):
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """One line. Raises TypeError or ValueError for what JSON cannot hold, NaN and infinities included."""
-    text = json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return frame_text(json.dumps(record, separators=(",", ":"), allow_nan=False).encode("ascii"))
+
+
+def frame_text(text: bytes) -> bytes:
+    """The line of a record that is JSON already, in ASCII and without a line break."""
     length = b"%08x " % len(text)
     return b"%b%08x %b\n" % (length, zlib.crc32(text, zlib.crc32(length)), text)
 

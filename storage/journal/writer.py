@@ -16,7 +16,7 @@ from typing import Any
 
 from siprec.storage.fileops import REAL, FileOps, StorageError, StrPath, failing_as, sync_directory, write_all
 from siprec.storage.journal.reader import journal_id, segment_numbers, segment_path, segment_size
-from siprec.storage.journal.record import START, Position, encode_header, encode_record
+from siprec.storage.journal.record import START, Position, encode_header, encode_record, frame_text
 
 _LOCK = "lock"
 
@@ -82,7 +82,14 @@ class JournalWriter:
         journal goes on, and a later append may succeed. Cancelled before its turn, a record is not written.
         Raises JournalClosed, and TypeError or ValueError for a record that JSON cannot hold.
         """
-        data, future = encode_record(record), Future[Position]()
+        return self._append(encode_record(record))
+
+    def append_text(self, text: bytes) -> Future[Position]:
+        """`append` of a record that is JSON already, in ASCII and without a line break."""
+        return self._append(frame_text(text))
+
+    def _append(self, data: bytes) -> Future[Position]:
+        future = Future[Position]()
         with self._changed:
             if self._closing:
                 raise JournalClosed(f"{self.directory} is closed")

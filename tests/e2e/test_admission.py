@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -170,13 +169,14 @@ def test_when_no_file_can_be_made_calls_are_refused_and_the_running_one_goes_on(
 
 @contextmanager
 def file_limit(daemon: Daemon, size: int) -> Iterator[None]:
-    """No file of the main process may grow beyond so many bytes: writes fail with EFBIG."""
-    before = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (size, before[1]))
+    """No file of the keeper process may grow beyond so many bytes: writes fail with EFBIG."""
+    keeper = daemon.keeper()
+    before = resource.prlimit(keeper, resource.RLIMIT_FSIZE)
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, before)
+        resource.prlimit(keeper, resource.RLIMIT_FSIZE, before)
 
 
 def test_a_file_that_cannot_be_written_refuses_the_call(daemon: Daemon) -> None:
@@ -220,11 +220,10 @@ def test_a_journal_that_cannot_be_opened_is_said_at_the_start(tmp_path: Path) ->
         assert service.err.count("\n") == 1
 
 
-HANGING = """#!{python}
+HANGING = """
 import sys, time
 from pathlib import Path
 
-from siprec.cli.main import run
 from siprec.storage.fileops import FileOps
 
 def hanging(real):
@@ -234,21 +233,21 @@ def hanging(real):
         return real(*args)
     return call
 
-for name in ("open", "mkdir", "pwrite", "fsync", "fdatasync", "replace"):
-    setattr(FileOps, name, hanging(getattr(FileOps, name)))
-sys.exit(run(sys.argv[1:]))
+if "siprec.daemon.keeper_main" in sys.orig_argv:
+    for name in ("open", "mkdir", "pwrite", "fsync", "fdatasync", "replace"):
+        setattr(FileOps, name, hanging(getattr(FileOps, name)))
 """
-"A recorder whose main process waits in every call that changes a file as long as there is a file `hang`."
+"The keeper process waits in every call that changes a file as long as there is a file `hang`."
 
 
 def test_a_disk_that_hangs_refuses_calls_in_time_and_leaves_nothing_when_it_comes_back(
     start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More calls than there are threads that wait; the running call is written by its worker all the same."""
-    hanging, hang = tmp_path / "hanging", tmp_path / "hang"
-    hanging.write_text(HANGING.format(python=sys.executable))
-    hanging.chmod(0o755)
-    monkeypatch.setattr(daemons, "SIPREC", hanging)
+    hook, hang = tmp_path / "hook", tmp_path / "hang"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(HANGING)
+    monkeypatch.setenv("PYTHONPATH", str(hook))
     daemon = start_daemon(rtp=FAST)
     assert_recorded(daemon)
     with untouched_call(daemon, seconds=3.0) as call:
@@ -265,6 +264,39 @@ def test_a_disk_that_hangs_refuses_calls_in_time_and_leaves_nothing_when_it_come
         wait_for("late folders to be gone", lambda: len(recording_folders(daemon)) == len(before) + 1)
     assert len(daemon.ls("--state", "ended")) == len(before) + 1
     assert {one["state"] for one in daemon.ls()} <= {"ended", "discarded"}
+    daemon.stop()
+
+
+# -- the keeper process --
+
+
+def test_a_keeper_that_is_killed_is_replaced_and_no_document_is_lost(daemon: Daemon) -> None:
+    """Calls are refused while there is none; the running one ends with its documents, written by the next one."""
+    with untouched_call(daemon) as call:
+        call.wait_until_heard()
+        os.kill(daemon.keeper(), signal.SIGKILL)
+        wait_for("another keeper", lambda: daemon.metric("siprec_keeper_deaths_total") == 1)
+        wait_for("readiness", lambda: daemon.http("/readyz")[0] == 200)
+        assert_recorded(daemon)
+    assert daemon.metric("siprec_alarms_total", kind="disk_error") >= 1
+    daemon.stop()
+
+
+def test_while_the_keeper_does_not_answer_calls_are_refused_and_ends_are_written_later(
+    daemon: Daemon,
+) -> None:
+    with running_call(daemon, seconds=0.5, wait=False) as call:
+        call.wait_until_heard()
+        keeper = daemon.keeper()
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            assert_refused(daemon, "the disk takes too long")
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+    shown = daemon.recording_of(call.caller.call_id)
+    assert shown["verdict"]["result"] == "complete"
+    wait_for("the folder of the refused call to go", lambda: len(recording_folders(daemon)) == 2)
+    assert_recorded(daemon)
     daemon.stop()
 
 

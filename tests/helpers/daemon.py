@@ -221,7 +221,15 @@ class Daemon:
 
     def workers(self) -> list[int]:
         """The ids of its media workers."""
-        return [pid for pid, command in self.processes().items() if "siprec.media.worker_main" in command]
+        return self._running("siprec.media.worker_main")
+
+    def keeper(self) -> int:
+        """The id of the process that writes journal and documents."""
+        (pid,) = self._running("siprec.daemon.keeper_main")
+        return pid
+
+    def _running(self, module: str) -> list[int]:
+        return [pid for pid, command in self.processes().items() if module in command]
 
     # -- what it says --
 

@@ -26,7 +26,7 @@ from siprec.media.store import StateStore
 from siprec.media.worker import MediaWorker, WorkerSettings
 from siprec.media.writer import Dump
 from siprec.rtp.slab import Slab
-from siprec.storage.stereo import open_recording_file
+from siprec.storage.audio_file import open_recording_file
 from siprec.storage.wav import SampleFormat, parse_header
 
 RATE, FRAME = 8000, 160

@@ -87,7 +87,7 @@ class Held:
     """What a daemon has in use."""
 
     descriptors: dict[str, int]
-    "Open files of the main process and of the media workers."
+    "Open files of the main process, the keeper and the media workers."
     metrics: dict[str, float]
     folders: frozenset[Path]
     "Recordings on disk."
@@ -104,7 +104,7 @@ def held(daemon: Daemon) -> Held:
     workers = sorted(daemon.workers())
     return Held(
         descriptors={f"worker {i}": open_files(pid) for i, pid in enumerate(workers)}
-        | {"main": open_files(daemon.pid)},
+        | {"main": open_files(daemon.pid), "keeper": open_files(daemon.keeper())},
         metrics={name: daemon.metric(name) for name in names},
         folders=recording_folders(daemon),
     )

@@ -19,7 +19,7 @@ from siprec.media import protocol
 from siprec.media.supervisor import MediaProcess, MediaRecording
 from siprec.media.worker import WorkerSettings
 from siprec.rtp.ports import PortAllocator, PortPair
-from siprec.storage.stereo import open_recording_file
+from siprec.storage.audio_file import open_recording_file
 from siprec.storage.wav import SampleFormat
 from tests.helpers.media_rig import FRAME, RATE, S, rtp
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from siprec.storage.audio_file import open_recording_file
 from siprec.storage.samples import AudioError, audio_info, channel_levels, dbfs, read_blocks
 from siprec.storage.sink import PlainSink
-from siprec.storage.stereo import WavWriter, open_recording_file
+from siprec.storage.stereo import WavWriter
 from siprec.storage.wav import SampleFormat
 
 

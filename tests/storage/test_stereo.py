@@ -8,9 +8,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siprec.storage.audio_file import open_recording_file
 from siprec.storage.fileops import StorageError
 from siprec.storage.sink import PlainSink
-from siprec.storage.stereo import WavWriter, open_recording_file, repair
+from siprec.storage.stereo import WavWriter, repair
 from siprec.storage.wav import SampleFormat, WavError
 
 RNG = np.random.default_rng(7866)
