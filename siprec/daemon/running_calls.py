@@ -156,7 +156,7 @@ class RunningCalls:
     def acknowledged(self, event: AckReceived) -> None:
         """The ACK may carry the answer to our offer in the 200 of a re-INVITE without one."""
         live = self._means.calls.by_dialog.get(event.dialog)
-        if live is None or not event.request.body.strip():
+        if live is None or live.media is None or not event.request.body.strip():
             return
         try:
             intake = read_intake(event.request, accept=self._means.accept)
@@ -170,6 +170,8 @@ class RunningCalls:
         now_ns = time.monotonic_ns()
         for stream in answered:
             if stream != live.session.streams.get(stream.index) and live.leg_of(stream.index) is not None:
-                assert live.media is not None
                 self._change_leg(live, live.media, stream, now_ns)
                 live.session.streams[stream.index] = stream
+        for index in live.session.streams.keys() - {stream.index for stream in answered}:
+            self._end_leg(live, live.media, index, now_ns)
+            del live.session.streams[index]

@@ -246,6 +246,26 @@ def test_a_held_call_is_answered_inactive_and_a_resumed_one_recvonly_again(
     assert daemon.recording_of(caller.call_id)["state"] == "ended"
 
 
+def test_an_m_line_that_the_answer_in_an_ack_removes_is_over_and_may_come_back(daemon: Daemon) -> None:
+    """A re-INVITE without offer is answered with ours (RFC 3261 14.2); m-lines may be refused in the ACK."""
+    with Caller(daemon.ports["udp"]) as caller:
+        assert caller.call().status == 200
+        answer = caller.ask(caller.request("INVITE"))
+        assert answer.message.body.count("a=recvonly") == 2
+        left = sdp([Line(40_000, "1"), Line(0, "2")])
+        caller.send(caller.request("ACK", left, SDP))
+        again = caller.invite(sdp([Line(40_000, "1"), Line(40_002, "2")]), SDP)
+        assert again.message.ports()[0] == answer.message.ports()[0]
+        assert again.message.ports()[1] != answer.message.ports()[1]
+        assert caller.bye().status == 200
+    shown = daemon.recording_of(caller.call_id)
+    assert [leg["label"] for leg in shown["legs"]] == ["1", "2", "2"]
+    assert [e["type"] for e in shown["events"] if e["type"].startswith("leg_")] == [
+        "leg_removed",
+        "leg_added",
+    ]
+
+
 def origin(message: Message) -> tuple[int, int]:
     """Session id and version in the `o=` line of an answer."""
     found = re.search(r"o=\S+ (\d+) (\d+) ", message.body)
