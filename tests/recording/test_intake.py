@@ -82,4 +82,4 @@ def test_a_damaged_invite_is_answered_or_refused_and_names_are_text(data: st.Dat
     session.take_metadata(intake, 0.0)
     session.commit(changes)
     for person in session.replan().participants:
-        assert (person.aor + person.name).encode()
+        assert (person.aor + person.name).encode("utf-8", "replace").decode() == person.aor + person.name
