@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 import soundfile
@@ -307,6 +309,20 @@ def test_a_digit_is_told_with_its_moment_and_is_not_heard(rig):
     assert (event.at_ns, event.data, event.leg) == (pressed, {"digit": "5"}, 0)
     audio = recording.read()
     assert (audio[:, 0] == placed(len(audio), (TICK, speaker.said))).all()
+
+
+def test_what_the_kernel_drops_at_the_very_end_is_counted_though_no_packet_tells_of_it(rig):
+    """SO_MEMINFO: the counter that comes with a packet comes with the next one only."""
+    media = rig()
+    media.open([media.spec(0, 0)])
+    speaker = media.speaker(0)
+    speaker.say()
+    media.tick()
+    media.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    speaker.say(60)
+    leg = media.hang_up().legs[0]
+    assert leg.counts["dropped"] > 0
+    assert leg.counts["packets"] + leg.counts["discarded"] + leg.counts["dropped"] == 70
 
 
 def test_packets_that_come_too_late_are_told_with_the_place_that_stays_empty(rig):
