@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 
 import uvloop
@@ -49,7 +50,7 @@ async def _serve(config: Config, reload: Callable[[], Config], probe: str, descr
     loop.add_signal_handler(signal.SIGHUP, _reload, app, reload)
     try:
         await app.start()
-        print("\n".join(_greeting(app, probe)), flush=True)
+        _say(_greeting(app, probe))
         await stop.wait()
     finally:
         finished = await app.stop()
@@ -61,6 +62,12 @@ def _reload(app: App, reload: Callable[[], Config]) -> None:
         app.reload(reload())
     except ConfigError as error:
         log.error("not reloaded: %s", "; ".join(error.problems))
+
+
+def _say(lines: tuple[str, ...]) -> None:
+    """Print lines in one piece: the log writes to the same terminal."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 def _greeting(app: App, probe: str) -> tuple[str, str, str]:

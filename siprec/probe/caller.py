@@ -104,7 +104,8 @@ class Caller:
         except TimeoutError:
             self._endpoint.cancel(transaction)
             raise CallFailed(
-                f"{self._target.uri} did not answer {what} in {ANSWER_S:.0f} s; is the recorder running there?"
+                f"{self._target.uri} did not answer {what} in {ANSWER_S:.0f} s; "
+                "is the recorder running there, and is this machine in its sip.allow?"
             ) from None
         finally:
             del self._waiting[transaction]

@@ -1,5 +1,6 @@
 """conf/siprec.yaml: the example says what the model says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 
 from siprec.config import Config, differences, load
 from siprec.config.model import SECTIONS, keys
+from siprec.daemon.app import RELOADABLE
 
 EXAMPLE = Path(__file__).parents[2] / "conf/siprec.yaml"
 
@@ -37,3 +39,10 @@ def test_every_key_of_the_example_is_explained_by_a_comment(section: str) -> Non
     lines = EXAMPLE.read_text().splitlines()
     start = lines.index(f"{section}:")
     assert lines[start + 1].startswith("  # ")
+
+
+def test_the_head_of_the_example_names_the_keys_that_a_reload_takes_over() -> None:
+    head = EXAMPLE.read_text().partition("\nsip:")[0]
+    said = re.search(r"takes over (.*?);", head, re.DOTALL)
+    assert said is not None
+    assert tuple(re.findall(r"[a-z]+\.[a-z_]+", said[1])) == RELOADABLE
