@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 VERSION = 1
 STATES = ("recording", "ended", "recovered", "discarded", "stub", "erased")
+_SCALARS = frozenset([str, int, float, bool, type(None)])
 RESULTS = ("complete", "incomplete", "unverifiable")
 
 
@@ -47,8 +48,13 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; lists are copied."""
-        out = {known.key: _plain(getattr(self, known.field)) for known in _keys(type(self))}
-        return out | {key: value for key, value in self.extra.items() if key not in out}
+        out = {
+            known.key: value if type(value := getattr(self, known.field)) in _SCALARS else _plain(value)
+            for known in _keys(type(self))
+        }
+        if self.extra:
+            out |= {key: value for key, value in self.extra.items() if key not in out}
+        return out
 
     @classmethod
     def from_dict(cls, data: Any, *, where: str = "document") -> Self:

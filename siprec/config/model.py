@@ -139,6 +139,8 @@ class RecordingConfig:
     "Seconds without RTP on a leg that should send, after which an alarm says so."
     max_calls: int | None = key(None, kinds.optional(kinds.integer(1, 1_000_000)))
     "Calls at a time; null: as many as descriptors, ports and disk carry."
+    max_admitting: int = key(100, kinds.integer(1, 100_000))
+    "INVITEs at a time that are on the way to their answer; one more is refused at once, so that those get theirs in time."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

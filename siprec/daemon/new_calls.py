@@ -43,7 +43,13 @@ class NewCalls:
         self._tasks: dict[Dialog, asyncio.Task[None]] = {}
 
     def take(self, event: InviteReceived) -> None:
-        """Begin to admit a call; it is answered when everything is there."""
+        """Begin to admit a call; it is answered when everything is there.
+
+        More calls than can be answered in time are refused before anything is done for them: else none would be.
+        """
+        if len(self._tasks) >= self._means.config.recording.max_admitting:
+            self._refuse(event, 503, "too many new calls at once; see recording.max_admitting")
+            return
         task = asyncio.create_task(self._admit(event))
         self._tasks[event.dialog] = task
         task.add_done_callback(lambda _: self._done(event.dialog))

@@ -546,6 +546,29 @@ def test_an_invite_flood_above_max_calls_is_refused_call_by_call(tmp_path: Path)
         small.stop()
 
 
+def test_more_new_calls_at_once_than_can_be_answered_in_time_are_refused_at_once(tmp_path: Path) -> None:
+    """All come in one burst; the refused ones did not even have their bodies read."""
+    with (
+        running(tmp_path, recording={"max_admitting": 4}, rtp={"quarantine_s": 0.1}) as small,
+        ExitStack() as stack,
+    ):
+        with running_call(small, seconds=0.1):
+            pass
+        callers = [stack.enter_context(Caller(small.ports["udp"])) for _ in range(60)]
+        answers = ask_all(callers)
+        assert max(answer.seconds for answer in answers) < ANSWER_S
+        refused = [answer for answer in answers if answer.status == 503]
+        assert all("recording.max_admitting" in (a.message.header("Warning") or "") for a in refused)
+        assert {answer.status for answer in answers} == {200, 503}
+        assert small.metric("siprec_calls_refused_total", status="503") == len(refused)
+        for one, answer in zip(callers, answers, strict=True):
+            if answer.status == 200:
+                assert one.bye().status == 200
+        with running_call(small, seconds=0.2):
+            pass
+        small.stop()
+
+
 def ask_all(callers: list[Caller]) -> list[Answer]:
     """An INVITE from everybody in one burst, and everybody's final answer."""
     wires = [one.request("INVITE", two_parties(), MULTIPART) for one in callers]
