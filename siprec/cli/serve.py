@@ -23,9 +23,10 @@ def serve(config: ConfigFile = None) -> int:
 
 
 def program(started_as: str) -> str:
-    """What to type in this folder to run this program again: `siprec` where that is found, else where it is."""
+    """What to type to run this program again: `siprec` where that is found, else where it is, seen from this folder."""
     here, folder = Path(started_as).absolute(), Path.cwd()
     found = shutil.which("siprec")
     if here.name != "siprec" or (found is not None and Path(found).resolve() == here.resolve()):
         return "siprec"
-    return shlex.quote(str(here.relative_to(folder) if here.is_relative_to(folder) else here))
+    below = folder in here.parent.parents and folder != Path("/")
+    return shlex.quote(str(here.relative_to(folder) if below else here))
