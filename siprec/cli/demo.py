@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,4 +135,6 @@ def _show(report: VerifyReport) -> None:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the recorder must not outlive the demonstration
+        signal.signal(number, signal.default_int_handler)
     sys.exit(main())

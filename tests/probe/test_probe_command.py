@@ -3,6 +3,9 @@
 import importlib.util
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,3 +187,23 @@ def test_the_demonstration_shows_levels_path_verdict_and_waveforms(
     assert "160 of 160 packets" in out
     picture = [line for line in out.splitlines() if any("⠁" <= char <= "⣿" for char in line)]
     assert len(picture) == 2 * demo.ROWS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_demonstration_that_is_broken_off_leaves_neither_recorder_nor_folder(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "siprec.cli.demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert "a recorder listens at" in process.stdout.readline()
+        process.send_signal(number)
+        process.stdout.read()  # to the end: nobody is left who could write
+        assert process.wait(30) == 130
+    assert list(tmp_path.iterdir()) == []
