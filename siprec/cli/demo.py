@@ -135,6 +135,6 @@ def _show(report: VerifyReport) -> None:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the recorder must not outlive the demonstration
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the recorder ends too
         signal.signal(number, signal.default_int_handler)
     sys.exit(main())
