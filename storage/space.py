@@ -45,6 +45,11 @@ class SpaceAccount:
         return self._outstanding
 
     @property
+    def needed(self) -> int:
+        """Bytes that must be free for all reservations to be kept."""
+        return self._outstanding + self._low_water
+
+    @property
     def calls(self) -> int:
         """Calls that hold a reservation."""
         return len(self._reserved)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from siprec.config import Config
 from siprec.daemon.keeper import Keeper
+from siprec.daemon.keeper_protocol import RESERVE
 from siprec.daemon.live import LiveRecording
 from siprec.daemon.live import document as recording_document
 from siprec.rtp.ports import PortAllocator, PortPair, PortsExhausted
@@ -20,6 +21,7 @@ from siprec.storage.timestamps import from_unix_ns
 from siprec.storage.wav import SampleFormat
 
 FORMATS = {"wav": SampleFormat.PCM16, "wav-g711": SampleFormat.MULAW}
+NO_SPACE = "no space for another call above storage.low_water_mb"
 TIMEOUT_S = 0.4
 "A disk that takes longer costs the call: its peer gets a final answer within 500 ms."
 
@@ -53,7 +55,7 @@ class Admission:
             room = self.space.room_for()
         except StorageError as exc:
             return str(exc)
-        return None if room else "no space for another call above storage.low_water_mb"
+        return None if room else NO_SPACE
 
     def take_ports(self, lines: Iterable[tuple[int, bool]], now: float) -> dict[int, PortPair]:
         """A bound pair for each (m-line index, rtcp-mux). Raises NotAdmitted, and nothing is taken."""
@@ -107,9 +109,12 @@ class Admission:
                     channels=channels,
                     rate=live.rate,
                     format=FORMATS[storage.format],
+                    needed=self.space.needed,
                 )
         except BaseException as exc:
             self.take_back(live)
+            if isinstance(exc, StorageError) and exc.operation == RESERVE:
+                raise NotAdmitted(NO_SPACE) from exc
             if isinstance(exc, StorageError):
                 raise NotAdmitted(str(exc), told=_told(exc)) from exc
             if isinstance(exc, TimeoutError):

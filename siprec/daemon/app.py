@@ -103,7 +103,7 @@ class App:
             lambda: self.keeper.durable,
             log_level=config.log.level,
         )
-        self.calls = Calls(self._capacity())
+        self.calls = Calls(self._capacity(free_bytes(config.storage.path)))
         self.media = MediaSupervisor(
             config.rtp.workers or os.cpu_count() or 1,
             worker_settings(config),
@@ -119,7 +119,7 @@ class App:
         config, rng = self.config, random.SystemRandom()
         self.ports = port_allocator(config)
         self.space = SpaceAccount(
-            lambda: free_bytes(config.storage.path),
+            self.keeper.free_bytes,
             reserve_per_call=config.storage.reserve_mb_per_call * MB,
             low_water=config.storage.low_water_mb * MB,
         )
@@ -172,13 +172,13 @@ class App:
     def _why_not(self) -> str | None:
         return self._not_ready or self.recorder.why_not()
 
-    def _capacity(self) -> Capacity:
+    def _capacity(self, free: int) -> Capacity:
         config = self.config
         return capacity(
             descriptors=self._descriptors,
             connections=connection_limit(config.sip.max_connections, descriptors=self._descriptors),
             ports=config.rtp.ports,
-            disk_free_mb=free_bytes(config.storage.path) // MB,
+            disk_free_mb=free // MB,
             reserve_mb_per_call=config.storage.reserve_mb_per_call,
             low_water_mb=config.storage.low_water_mb,
             max_calls=config.recording.max_calls,
@@ -237,7 +237,8 @@ class App:
         log.info("reloaded: %s", ", ".join(taken) or "nothing changed")
         self.config = taken_over(self.config, config, RELOADABLE)
         self.closing.config = self.watch.config = self.config
-        self.calls.capacity = self._capacity()
+        with contextlib.suppress(StorageError):  # a disk that does not answer: as many as before
+            self.calls.capacity = self._capacity(self.keeper.free_bytes())
         logs.set_level(self.config.log.level)
         if self._not_ready is None:
             self._notifier.ready(self._status())
@@ -249,6 +250,7 @@ class App:
             await asyncio.sleep(min(PERIOD_S, interval or PERIOD_S))
             now = time.monotonic()
             try:
+                self.keeper.look()
                 self.watch.look(now)
             except Exception:
                 log.exception("the watch failed")

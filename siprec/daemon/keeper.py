@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ from siprec.storage.wav import SampleFormat
 _PENDING_BYTES = 64 << 20
 "Orders that the process has not taken yet; beyond them no call is admitted."
 _START_S = 15.0
+_LOOK = "look"
+"In the place of a recording's id."
+_SILENT_S = 3.0
+"It is asked every second; a disk that has not answered for so long takes no call."
 _RESTART_S = 0.5
 _CLOSE_S = 15.0
 
@@ -55,6 +60,7 @@ class Keeper:
         self.durable = START
         "How far the journal may be read."
         self.deaths = 0
+        self._free, self._seen = 0, 0.0
         self._numbers = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._unsettled: Counter[str] = Counter()
@@ -72,6 +78,12 @@ class Keeper:
     def running(self) -> bool:
         """Whether there is a process that takes orders."""
         return self._orders is not None and not self._orders.is_closing()
+
+    def free_bytes(self) -> int:
+        """Bytes left on the disk of the recordings, as of the last reply. Raises StorageError if that is too old."""
+        if time.monotonic() - self._seen > _SILENT_S:
+            raise StorageError(errno.ETIMEDOUT, "ask for free space", self._directory.parent)
+        return self._free
 
     # -- life --
 
@@ -131,6 +143,7 @@ class Keeper:
         if hello.error is not None:
             raise hello.error
         self.journal_id, self.durable = hello.journal, hello.durable
+        self._free, self._seen = hello.free, time.monotonic()
 
     async def _watch(self) -> None:
         while True:
@@ -172,7 +185,7 @@ class Keeper:
         for number, pending in list(self._pending.items()):
             if pending.admission is not None:
                 error = StorageError(errno.EIO, "create (the keeper process ended)", pending.order.folder)
-                self._resolve(Reply(number=number, durable=self.durable, error=error), None)
+                self._resolve(number, error, None)
 
     # -- orders --
 
@@ -186,10 +199,11 @@ class Keeper:
         channels: int,
         rate: int,
         format: SampleFormat,
+        needed: int,
     ) -> int:
         """Create folder and audio file and journal the document; returns the open file once all is on the medium.
 
-        The document and the metadata that came with the INVITE follow into the folder. Raises StorageError. Whoever
+        needed: bytes that must be free. The document and the metadata that came with the INVITE follow into the folder. Raises StorageError. Whoever
         gives up waiting (cancellation) finds the file closed and the folder to be discarded.
         """
         if self._orders is None or self._orders.get_write_buffer_size() > _PENDING_BYTES:
@@ -201,7 +215,13 @@ class Keeper:
             recording=recording,
             folder=str(folder),
             reason="admitted",
-            args={"channels": channels, "rate": rate, "format": format.value, "metadata": 1},
+            args={
+                "channels": channels,
+                "rate": rate,
+                "format": format.value,
+                "metadata": 1,
+                "needed": needed,
+            },
             document=document,
             metadata=metadata or b"",
         )
@@ -240,6 +260,11 @@ class Keeper:
         """Journal the document of a recording that has no folder."""
         plain = encode_document(document.to_document())
         self._order("append", document.id, Path(), reason=document.state, document=plain)
+
+    def look(self) -> None:
+        """Have `free_bytes` brought up to date."""
+        if _LOOK not in self._unsettled:  # the last one has been answered
+            self._order("look", _LOOK, Path())
 
     def checkpoint(self, position: Position) -> None:
         """Remove the journal's segments that lie wholly before `position`."""
@@ -303,19 +328,20 @@ class Keeper:
                 self._hello.set_result(reply)
             return
         self.durable = max(self.durable, reply.durable)
-        self._resolve(reply, fd)
+        self._free, self._seen = reply.free, time.monotonic()
+        self._resolve(reply.number, reply.error, fd)
 
-    def _resolve(self, reply: Reply, fd: int | None) -> None:
-        pending = self._pending.pop(reply.number, None)
+    def _resolve(self, number: int, error: StorageError | None, fd: int | None) -> None:
+        pending = self._pending.pop(number, None)
         waiting = pending.admission if pending is not None else None
         if waiting is not None and not waiting.done():
-            if reply.error is not None:
-                waiting.set_exception(reply.error)
+            if error is not None:
+                waiting.set_exception(error)
             elif fd is not None:
                 waiting.set_result(fd)
                 fd = None
-        elif reply.error is not None:
-            self._on_error(pending.order.recording if pending is not None else "", reply.error)
+        elif error is not None:
+            self._on_error(pending.order.recording if pending is not None else "", error)
         if fd is not None:  # nobody waits for it any more
             with contextlib.suppress(OSError):
                 os.close(fd)

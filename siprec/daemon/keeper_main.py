@@ -22,13 +22,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from siprec.daemon.keeper_protocol import Order, OrderReader, Reply, send_reply
+from siprec.daemon.keeper_protocol import RESERVE, Order, OrderReader, Reply, send_reply
 from siprec.storage.audio_file import open_recording_file
 from siprec.storage.document import write_text
 from siprec.storage.fileops import StorageError, failing_as
 from siprec.storage.journal.record import START, Position
 from siprec.storage.journal.writer import JournalLocked, JournalWriter
 from siprec.storage.layout import AUDIO, create_folder, raw_metadata
+from siprec.storage.space import free_bytes
 from siprec.storage.wav import SampleFormat
 
 ADMISSION_THREADS, DOCUMENT_THREADS = 2, 4
@@ -57,6 +58,8 @@ class KeeperProcess:
             self._admissions.put(
                 order.recording, lambda: self._documents.put(order.recording, lambda: self._discard(order))
             )
+        elif order.what == "look":
+            self._admissions.put(order.recording, lambda: self._reply(order, None))
         else:
             work = {"save": self._save, "finish": self._finish, "checkpoint": self._checkpoint}.get(
                 order.what
@@ -76,6 +79,7 @@ class KeeperProcess:
     def _admit(self, order: Order, journaled: Future[Position] | None) -> None:
         folder, args = Path(order.folder), order.args
         try:
+            self._check_room(args["needed"])
             create_folder(folder, sync=False)
             fd = _new_file(folder, args)
         except StorageError as exc:
@@ -135,8 +139,17 @@ class KeeperProcess:
         shutil.rmtree(order.folder, ignore_errors=True)
         self._reply(order, None)
 
+    def _check_room(self, needed: int) -> None:
+        if free_bytes(self._journal.directory) < needed:
+            raise StorageError(errno.ENOSPC, RESERVE, self._journal.directory.parent)
+
     def _reply(self, order: Order, error: StorageError | None, fd: int | None = None) -> None:
-        reply = Reply(number=order.number, durable=self._journal.durable, error=error)
+        reply = Reply(
+            number=order.number,
+            durable=self._journal.durable,
+            free=free_bytes(self._journal.directory),
+            error=error,
+        )
         with self._lock, contextlib.suppress(OSError):  # nobody is left to tell
             send_reply(self._replies, reply, fd if error is None else None)
 
@@ -224,9 +237,10 @@ def main(argv: list[str]) -> int:
     except (JournalLocked, StorageError) as exc:
         locked = isinstance(exc, JournalLocked)
         error = exc if isinstance(exc, StorageError) else None
-        send_reply(replies, Reply(number=0, durable=START, error=error, locked=locked))
+        send_reply(replies, Reply(number=0, durable=START, free=0, error=error, locked=locked))
         return 1
-    send_reply(replies, Reply(number=0, durable=journal.durable, journal=journal.id))
+    free = free_bytes(journal.directory)
+    send_reply(replies, Reply(number=0, durable=journal.durable, free=free, journal=journal.id))
     keeper, reader = KeeperProcess(journal, replies), OrderReader()
     while data := orders.recv(_READ):
         for order in reader.feed(data):

@@ -17,6 +17,8 @@ from typing import Any
 from siprec.storage.fileops import StorageError
 from siprec.storage.journal.record import Position
 
+RESERVE = "reserve space"
+"The operation that failed when there is too little room for an admission."
 _PREFIX = struct.Struct("!III")
 _REPLY_BYTES = 64 * 1024
 
@@ -27,7 +29,7 @@ class Order:
 
     what: `admit` (folder, audio file, journal, then document and metadata), `save` (journal, document, metadata), `finish`
     (audio made durable, journal, document), `append` (journal only), `discard` (remove the folder), `checkpoint` (remove
-    journal segments).
+    journal segments), `look` (nothing but the reply).
     """
 
     number: int
@@ -85,10 +87,11 @@ class OrderReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What became of an order. durable: how far the journal may be read now."""
+    """What became of an order. durable: how far the journal may be read now; free: bytes left on the disk."""
 
     number: int
     durable: Position
+    free: int
     error: StorageError | None = None
     journal: str = ""
     "The journal's id, in the first reply."
@@ -102,6 +105,7 @@ def send_reply(sock: socket.socket, reply: Reply, fd: int | None = None) -> None
     plain = [
         reply.number,
         reply.durable,
+        reply.free,
         [error.errno, error.operation, error.filename] if error is not None else None,
         reply.journal,
         reply.locked,
@@ -124,10 +128,11 @@ def receive_reply(sock: socket.socket) -> tuple[Reply, int | None] | None:
         ),
         None,
     )
-    number, durable, error, journal, locked = json.loads(data)
+    number, durable, free, error, journal, locked = json.loads(data)
     reply = Reply(
         number=number,
         durable=Position(*durable),
+        free=free,
         error=StorageError(*error) if error is not None else None,
         journal=journal,
         locked=locked,

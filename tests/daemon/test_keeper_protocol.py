@@ -41,9 +41,9 @@ def test_orders_come_out_whole_however_the_stream_is_cut(sent, cuts):
 def test_a_reply_brings_its_descriptor_and_its_error_over(tmp_path: Path):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, (tmp_path / "file").open("wb") as file:
-        send_reply(theirs, Reply(number=7, durable=Position(2, 90)), file.fileno())
+        send_reply(theirs, Reply(number=7, durable=Position(2, 90), free=5), file.fileno())
         error = StorageError(errno.ENOSPC, "write", "a/b")
-        send_reply(theirs, Reply(number=8, durable=Position(2, 90), error=error))
+        send_reply(theirs, Reply(number=8, durable=Position(2, 90), free=5, error=error))
         first, second = receive_reply(ours), receive_reply(ours)
         assert first is not None
         assert second is not None

@@ -140,10 +140,10 @@ def test_when_the_disk_fills_up_calls_are_refused_and_the_running_one_goes_on(
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, 50_000_000)
         assert_refused(daemon, "no space")
-        status, reason = daemon.http("/readyz")
-        assert (status, reason) == (503, "no space for another call above storage.low_water_mb\n")
+        full = (503, "no space for another call above storage.low_water_mb\n")
+        wait_for("the daemon to say so", lambda: daemon.http("/readyz") == full)
         ballast.unlink()
-        assert daemon.http("/readyz")[0] == 200
+        wait_for("readiness", lambda: daemon.http("/readyz")[0] == 200)
         assert_recorded(daemon)
     daemon.stop()
 
