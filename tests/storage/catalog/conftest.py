@@ -75,10 +75,11 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres():
-    """A running server, or a skip that names what is missing."""
+    """A running server, or a skip that names what is missing; a failure where nothing may be missing."""
     binaries = _binaries()
     if binaries is None:
-        pytest.skip("PostgreSQL is missing: apt-get install postgresql")
+        missing = "PostgreSQL is missing: apt-get install postgresql"
+        (pytest.fail if os.environ.get("SIPREC_REQUIRE_TOOLS") else pytest.skip)(missing)
     pytest.importorskip("psycopg", reason="psycopg is missing: pip install 'siprec[postgres]'")
     folder = tempfile.mkdtemp(prefix="siprec-pg-")
     try:
