@@ -25,6 +25,7 @@ from siprec.storage.journal.record import START, Position
 
 PERIOD_S = 0.25
 _RESTART_S = 1.0
+_NICE = 10
 _CLOSE_S = 10.0
 
 
@@ -121,6 +122,8 @@ def main(argv: list[str]) -> int:
     """Follow until the end of the input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides when to end
+    with contextlib.suppress(OSError):  # nobody waits for the catalogue
+        os.nice(_NICE)
     arguments = json.loads(argv[1])
     log = logs.start(arguments["log_level"], environ=os.environ)
     durable = START

@@ -229,6 +229,8 @@ def main(argv: list[str]) -> int:
     """Carry out orders until their end."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides when to end
+    with contextlib.suppress(OSError):  # work that it is given does not take the processor from who gave it
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     arguments = json.loads(argv[1])
     orders = socket.socket(fileno=arguments["orders"])
     replies = socket.socket(fileno=arguments["replies"])

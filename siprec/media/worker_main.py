@@ -34,6 +34,8 @@ def main(argv: list[str]) -> int:
     """Run one worker until the main process says stop or goes away."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # the main process decides when a worker ends
+    with contextlib.suppress(OSError):  # a tick may begin a little later, but not in the middle of an answer
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     arguments = json.loads(argv[1])
     settings = WorkerSettings(**arguments["settings"])
     control = socket.socket(fileno=arguments["control"])
