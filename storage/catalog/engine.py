@@ -113,12 +113,15 @@ def _open_sqlite(url: URL, busy_timeout_s: float) -> Engine:
     path = database_file(url)
     if path is None or url.database == ":memory:":
         raise CatalogError("catalog url: SQLite needs a file")
-    file_url = URL.create(
-        "sqlite", database=f"file:{quote(os.path.abspath(path))}", query={"mode": "rw", "uri": "true"}
-    )
+    file = f"file:{quote(os.path.abspath(path))}"
     engine = sqlalchemy.create_engine(
-        file_url, hide_parameters=True, connect_args={"timeout": busy_timeout_s}
+        URL.create("sqlite", database=file, query={"uri": "true"}),
+        hide_parameters=True,
+        connect_args={"timeout": busy_timeout_s},
     )
+
+    def choose_mode(dialect: Any, record: Any, arguments: list[Any], options: Any) -> None:
+        arguments[0] = f"{file}?{'immutable=1' if _is_still(path) else 'mode=rw'}"
 
     def connect(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None
@@ -134,10 +137,19 @@ def _open_sqlite(url: URL, busy_timeout_s: float) -> Engine:
         now = connection.get_execution_options().get(_WRITING, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if now else "BEGIN")
 
+    event.listen(engine, "do_connect", choose_mode)
     event.listen(engine, "connect", connect)
     event.listen(engine, "checkout", checkout)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _is_still(path: Path) -> bool:
+    """Whether nobody has the file open for writing and this process may not write it either.
+
+    Without a -wal file it is whole as it is; to read it as usual SQLite would have to create files beside it.
+    """
+    return path.exists() and not os.access(path, os.W_OK) and not Path(f"{path}-wal").exists()
 
 
 def _inode(path: Path) -> int | None:

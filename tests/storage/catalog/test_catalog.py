@@ -1,9 +1,13 @@
 import datetime
+import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -410,6 +414,66 @@ def test_a_sqlite_file_is_not_for_everyone_and_is_not_made_by_reading(tmp_path):
     catalog.apply(journalled(recording(1)))
     assert len(catalog.recordings()) == 1
     catalog.close()
+
+
+READING = """
+import os, sys
+from siprec.storage.catalog import Catalog
+os.setgroups([])
+os.setgid(1)
+os.setuid(65534)
+try:
+    catalog = Catalog(sys.argv[1])
+    print(len(catalog.recordings()))
+    catalog.close()
+except Exception as exc:
+    print(exc)
+"""
+"Run as root: becomes somebody of group 1 who may only read."
+
+
+def read_by_a_group_member(path):
+    """What somebody sees who may read the file because of its group, and write neither it nor beside it."""
+    done = subprocess.run(
+        [sys.executable, "-c", READING, f"sqlite:///{path}"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can try as another user")
+def test_a_member_of_the_group_reads_a_catalogue_that_nobody_has_open(group_folder):
+    path = group_folder / "catalog.db"
+    catalog = Catalog(f"sqlite:///{path}")
+    catalog.upgrade()
+    catalog.apply(journalled(recording(1)))
+    os.chown(path, 0, 1)
+    catalog.close()
+    assert not list(group_folder.glob("catalog.db-*"))
+    assert read_by_a_group_member(path) == "1"
+    assert not list(group_folder.glob("catalog.db-*"))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can try as another user")
+def test_a_member_of_the_group_sees_what_is_being_written(group_folder):
+    path = group_folder / "catalog.db"
+    catalog = Catalog(f"sqlite:///{path}")
+    catalog.upgrade()
+    os.chown(path, 0, 1)
+    catalog.close()
+    catalog.apply(journalled(recording(1)))
+    catalog.apply(journalled(recording(2)))
+    assert read_by_a_group_member(path) == "2"
+    catalog.close()
+
+
+@pytest.fixture
+def group_folder():
+    """A folder that group 1 may enter and read, on a path that everybody may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="siprec-group-"))
+    os.chown(folder, 0, 1)
+    folder.chmod(0o750)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])
