@@ -57,6 +57,7 @@ class Intake:
     "The document as received, readable or not."
     search_keys: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    "Each once."
     siprec: bool = False
     "By RFC 7866 6.2 a recording session: `siprec` required and `+sip.src` in Contact."
 
@@ -87,6 +88,7 @@ def read_intake(request: Request, *, accept: str) -> Intake:
     metadata = find_metadata(parts)
     if metadata is not None:
         _read_metadata(intake, metadata.body, metadata.parameters.get("charset"))
+    intake.problems = list(dict.fromkeys(intake.problems))
     return intake
 
 

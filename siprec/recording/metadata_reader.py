@@ -220,7 +220,10 @@ class _Reader:
         )
 
     def _identity(self, element: Element, kind: str, *names: str) -> str | None:
-        """The id; made up from its place if empty. None for one that an earlier element has (RFC 7865 6.10)."""
+        """The id; made up from its place if empty. None for one that an earlier element of the kind has.
+
+        One that an element of another kind has (RFC 7865 6.10) is told, and both are kept.
+        """
         seen = self._seen.setdefault(kind, set())
         identity = element.attribute(*names)
         if not identity:
@@ -229,6 +232,8 @@ class _Reader:
         if identity in seen:
             self._problem(f"second {kind} with id {identity[:80]!r} ignored")
             return None
+        if other := next((name for name, ids in self._seen.items() if identity in ids), None):
+            self._problem(f"{other} and {kind} with the same id {identity[:80]!r}")
         seen.add(identity)
         return identity
 

@@ -17,7 +17,7 @@ from siprec.recording.metadata import (
     Stream,
 )
 
-MAX_ELEMENTS = 5000
+MAX_ELEMENTS = 1000
 "Of each kind in the state of one recording session; partial documents could otherwise add to it for ever."
 
 

@@ -69,7 +69,7 @@ class XmlLimits:
 
     bytes: int = 1 << 19
     depth: int = 64
-    elements: int = 20_000
+    elements: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ from siprec.recording.header_parties import Party, SipFacts, parse_name_address,
 from siprec.recording.metadata_state import RecordingMetadata
 
 LEFT, RIGHT = 0, 1
+MAX_PEOPLE = 500
+"People in a plan; of more those who send a stream come first."
+MAX_ON_A_LEG = 100
+"Of them named on one leg."
+_CALLER_FLAGS = ("callingparty", "callingpartynumber")
 
 
 class Role(StrEnum):
@@ -106,7 +111,7 @@ def plan_channels(
         leg = PlannedLeg(
             index=line.index,
             label=line.label,
-            participants=owners,
+            participants=owners[:MAX_ON_A_LEG],
             role=_role(owners, casting),
             channel=_kept_or_free(line.index, sides[line.index], owners, placed) if channels == 2 else LEFT,
         )
@@ -148,13 +153,16 @@ def _by_headers(lines: Sequence[MediaLine], facts: SipFacts) -> _Casting:
 def _people(metadata: RecordingMetadata, facts: SipFacts) -> tuple[Party, ...]:
     """Who takes part according to the metadata; a missing display name is taken from a header with the same user."""
     values = [facts.from_, facts.to, *facts.asserted_identity, *facts.remote_party_id]
+    active = metadata.active_participants()
+    if len(active) > MAX_PEOPLE:
+        active = sorted(active, key=lambda p: not metadata.sends(p.id))[:MAX_PEOPLE]
     names: dict[str, str] = {}
     for address in map(parse_name_address, values):
         if address.name:
             names.setdefault(user_of(address.aor), address.name)
     return tuple(
         Party(aor=p.aor, name=p.name or (names.get(user_of(p.aor), "") if p.aor else ""), id=p.id)
-        for p in metadata.active_participants()
+        for p in active
     )
 
 
@@ -170,13 +178,13 @@ def _stated_owners(
     for line in lines:
         if line.label is not None:
             by_label.setdefault(line.label, []).append(line.index)
-    owners: dict[int, tuple[Party, ...]] = {}
+    owners: dict[int, dict[Party, None]] = {}
     for stream in metadata.active_streams().values():
         indices = by_label.get(stream.label, [])
         if indices and stream.id in senders:
             index = indices.pop(0) if len(indices) > 1 else indices[0]
-            owners[index] = tuple(dict.fromkeys([*owners.get(index, ()), *senders[stream.id]]))
-    return owners
+            owners.setdefault(index, {}).update(dict.fromkeys(senders[stream.id]))
+    return {index: tuple(group) for index, group in owners.items()}
 
 
 def _paired(
@@ -225,14 +233,16 @@ def _caller(people: Sequence[Party], metadata: RecordingMetadata, facts: SipFact
 
 def _flagged_caller(people: Sequence[Party], metadata: RecordingMetadata) -> Party | None:
     """`callingParty` true in a participant, or a calling number that is exactly one participant's."""
-    for extension in metadata.extensions:
-        name = extension.path.rpartition("/")[2].lower()
-        if name not in ("callingparty", "callingpartynumber"):
-            continue
-        if extension.text.lower() == "true":
-            matching = [p for p in people if p.id == extension.owner]
-        else:
-            matching = [p for p in people if user_of(p.aor) == user_of(extension.text)]
+    flags = [e for e in metadata.extensions if e.path.rpartition("/")[2].lower() in _CALLER_FLAGS]
+    if not flags:
+        return None
+    by_id = {p.id: [p] for p in people}
+    by_user: dict[str, list[Party]] = {}
+    for person in people:
+        by_user.setdefault(user_of(person.aor), []).append(person)
+    for flag in flags:
+        stated = flag.text.lower() == "true"
+        matching = by_id.get(flag.owner, []) if stated else by_user.get(user_of(flag.text), [])
         if len(matching) == 1:
             return matching[0]
     return None
@@ -261,7 +271,11 @@ def _kept_or_free(index: int, side: int, owners: Sequence[Party], placed: Sequen
 
 
 def _share(leg: PlannedLeg, owners: Sequence[Party]) -> bool:
-    return any(a.id == b.id if a.id and b.id else a.aor == b.aor for a in leg.participants for b in owners)
+    """Whether somebody is on both: the same id, or the same address where one of them has no id."""
+    ids = {p.id for p in leg.participants if p.id}
+    addresses = {p.aor for p in leg.participants}
+    without_id = {p.aor for p in leg.participants if not p.id}
+    return any(p.id in ids or p.aor in without_id if p.id else p.aor in addresses for p in owners)
 
 
 def _role(owners: Sequence[Party], casting: _Casting) -> Role:

@@ -57,6 +57,11 @@ def test_a_boundary_that_is_no_utf8_is_found_and_costs_nothing():
     assert intake.problems == []
 
 
+def test_what_is_wrong_with_the_body_is_said_once_and_not_for_each_part():
+    intake = read(invite(BODY[: BODY.rindex(b"--unique")]))
+    assert intake.problems == ["final delimiter missing"]
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_invite_is_answered_or_refused_and_names_are_text(data: st.DataObject):

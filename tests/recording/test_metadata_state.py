@@ -286,3 +286,11 @@ def test_events_add_up_to_the_state_and_a_repeated_document_is_silent(documents:
         revision = state.revision
         assert state.apply(document, at=float(at)) == []
         assert state.revision == revision
+
+
+def test_of_each_kind_a_thousand_are_kept_however_many_documents_come():
+    metadata = RecordingMetadata()
+    for turn in range(3):
+        people = [Participant(id=f"{turn}-{i}") for i in range(600)]
+        metadata.apply(MetadataDocument(partial=True, participants=people), at=float(turn))
+    assert len(metadata.participants) == 1000

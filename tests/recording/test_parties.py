@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from time import process_time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -366,3 +369,41 @@ def test_every_m_line_gets_one_channel_of_the_file_and_keeps_it(names, labels, s
 def _share_a_person(plan: ChannelPlan) -> bool:
     groups = [set(leg.participants) for leg in plan.legs]
     return bool(set.intersection(*groups))
+
+
+def crowd(count: int) -> list[str]:
+    return [f"person{i}" for i in range(count)]
+
+
+def test_of_very_many_people_those_who_send_a_stream_are_kept():
+    metadata = state(*crowd(900), streams=TWO, send={"person700": ["m1"], "person800": ["m2"]})
+    plan = plan_channels(lines("1", "2"), metadata, NOBODY)
+    assert [leg[0] for leg in told(plan)] == [["person700"], ["person800"]]
+    assert [p.aor for p in plan.participants] == ["person700", "person800", *crowd(498)]
+
+
+def test_very_many_people_on_one_leg_are_named_up_to_a_bound():
+    plan = plan_channels(lines("1"), state(*crowd(400)), NOBODY)
+    assert plan.channels == 1
+    assert [p.aor for p in plan.legs[0].participants] == crowd(100)
+    assert [p.aor for p in plan.participants] == crowd(400)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    began = process_time()
+    work()
+    return process_time() - began
+
+
+def test_as_many_flags_as_people_cost_no_more_than_looking_at_each_once():
+    """None of them decides: every number that is flagged is nobody's."""
+    flags = [Extension("participant/callingPartyNumber", f"+{i}", f"owner{i}") for i in range(1000)]
+    metadata = state(*crowd(1000), extensions=flags)
+    assert len(metadata.extensions) == 1000
+    assert seconds_of(lambda: plan_channels(lines("1", "2"), metadata, NOBODY)) < 0.2
+
+
+def test_as_many_streams_of_one_label_as_people_cost_no_more_than_looking_at_each_once():
+    streams = {f"m{i}": "1" for i in range(1000)}
+    metadata = state(*crowd(1000), streams=streams, send={f"person{i}": [f"m{i}"] for i in range(1000)})
+    assert seconds_of(lambda: plan_channels(lines("1", "2"), metadata, NOBODY)) < 0.2
