@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -57,6 +57,8 @@ LEG: np.dtype[Any] = _record(
         ("broken", "i8"),
         ("capped", "i8"),  # ticks in which the cap of rows was reached
         ("undecodable", "i8"),
+        ("raw_first_ns", "i8"),  # arrival of the first packet without a decoder, 0 if none
+        ("raw_last_ns", "i8"),
         ("discarded", "i8"),  # while inactive, after the end, or of one stream too many
         ("rtcp", "i8"),
         ("noise", "i8"),  # comfort noise packets

@@ -60,7 +60,7 @@ class Closing:
 
     def interrupted(self, recording: MediaRecording, live: LiveRecording, at_ns: int) -> None:
         """The worker that had the recording died; the next one goes on."""
-        live.interrupted = True
+        live.interrupt(at_ns)
         live.event(at_ns, "worker_died", worker=recording.worker.number)
 
     def _leg_event(self, live: LiveRecording, message: protocol.LegEvent) -> None:
@@ -80,17 +80,16 @@ class Closing:
             leg.report = by_leg.get(leg.spec.leg)
         live.t0_ns, live.end_ns = closed.t0_ns, closed.end_ns
         live.frames, live.write_error = closed.frames, closed.error
-        live.judgement, live.state = live.judge(), "ended"
+        judgement, live.state = live.judge(no_media_s=self.config.recording.no_media_s), "ended"
         self._complain(live)
         self.keeper.finish(live.folder, document(live))
         os.close(live.audio_fd)
         await self.keeper.settled(live.id)
         self._admission.space.release(live.id)
         self._admission.give_back_ports([leg.pair for leg in live.legs], time.monotonic())
-        assert live.judgement is not None
-        reasons = f" ({', '.join(live.judgement.reasons)})" if live.judgement.reasons else ""
+        reasons = f" ({', '.join(judgement.reasons)})" if judgement.reasons else ""
         RecordingLog(log, live.id).info(
-            "ended after %.1f s: %s%s", closed.frames / live.rate, live.judgement.result, reasons
+            "ended after %.1f s: %s%s", closed.frames / live.rate, judgement.result, reasons
         )
         self._on_closed(live)
 
@@ -103,9 +102,14 @@ class Closing:
                 continue
             counts = leg.report.counts
             if counts["undecodable"]:
+                kept = (
+                    f"{counts['undecodable'] - counts['not_kept']} of them kept"
+                    if counts["not_kept"]
+                    else "kept"
+                )
                 self._alarms(
                     AlarmKind.UNDECODABLE,
-                    f"{counts['undecodable']} packets without a decoder, kept in {leg.spec.dump}",
+                    f"{counts['undecodable']} packets without a decoder, {kept} in {leg.spec.dump}",
                     recording=live.id,
                     leg=leg.id,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,19 @@ from siprec.storage.timestamps import from_unix_ns, rfc3339
 
 MAX_EVENTS = 1000
 "Events kept per recording; what comes later is counted."
+_MORE_COUNTS = (
+    "octets",
+    "foreign",
+    "broken",
+    "capped",
+    "undecodable",
+    "not_kept",
+    "discarded",
+    "rtcp",
+    "noise",
+    "events",
+)
+"Of a leg's report, beside those that every document has."
 
 
 @dataclass(slots=True)
@@ -37,8 +51,11 @@ class LiveLeg:
     active_since: float | None
     "Monotonic seconds since when it is to send; None while it is not."
     planned: PlannedLeg | None = None
+    joined: float = field(default_factory=time.monotonic)
+    "Monotonic seconds."
     alarmed: bool = False
     report: LegReport | None = None
+    judgement: Judgement | None = None
 
 
 @dataclass(slots=True)
@@ -93,7 +110,8 @@ class LiveRecording:
     end_ns: int | None = None
     frames: int | None = None
     ended_by_peer: bool = False
-    interrupted: bool = False
+    interrupted: list[int] = field(default_factory=list)
+    "When a media worker died that had it [monotonic ns], up to MAX_EVENTS times."
     write_error: str | None = None
     state: str = "recording"
     judgement: Judgement | None = None
@@ -120,22 +138,51 @@ class LiveRecording:
         """Wall-clock time of a monotonic one, by the clocks at admission."""
         return self.opened_unix_ns + at_ns - self.opened_ns
 
-    def judge(self) -> Judgement:
-        """The verdict by the reports of all legs."""
-        return judge(
-            [evidence(leg) for leg in self.legs],
+    @property
+    def zero_ns(self) -> int:
+        """Where the recording's clock begins, as far as it is known [monotonic ns]."""
+        return self.t0_ns or self.answered_ns or self.opened_ns
+
+    @property
+    def duration_s(self) -> float | None:
+        """From its zero to its end, once it has one."""
+        return (self.end_ns - self.zero_ns) / 1e9 if self.end_ns is not None else None
+
+    def seconds_of(self, at: float) -> float:
+        """A time [monotonic seconds] on the recording's clock; 0 for what was before it began."""
+        return max(0.0, at - self.zero_ns / 1e9)
+
+    def interrupt(self, at_ns: int) -> None:
+        """Note that a media worker died [monotonic ns]."""
+        if len(self.interrupted) < MAX_EVENTS:
+            self.interrupted.append(at_ns)
+
+    def judge(self, *, no_media_s: float) -> Judgement:
+        """Reach the verdict on every leg and on the whole by the reports of all legs; returns the latter."""
+        duration_s = self.duration_s
+        legs = [evidence(self, leg) for leg in self.legs]
+        for leg, counted in zip(self.legs, legs, strict=True):
+            leg.judgement = judge_leg(counted, duration_s=duration_s, no_media_s=no_media_s)
+        self.judgement = judge(
+            legs,
+            duration_s=duration_s,
+            no_media_s=no_media_s,
             ended_by_peer=self.ended_by_peer,
             write_error=self.write_error is not None,
-            interrupted=self.interrupted,
+            written_s=self.frames / self.rate if self.frames is not None else None,
+            interrupted=[self.seconds_of(at_ns / 1e9) for at_ns in self.interrupted],
         )
+        return self.judgement
 
 
-def evidence(leg: LiveLeg) -> LegEvidence:
+def evidence(live: LiveRecording, leg: LiveLeg) -> LegEvidence:
     """What was counted on a leg, for the verdict."""
-    report = leg.report
+    report, joined = leg.report, live.seconds_of(leg.joined)
     if report is None:
-        return LegEvidence(leg=leg.id, was_active=leg.was_active, packets=0)
+        return LegEvidence(leg=leg.id, was_active=leg.was_active, packets=0, joined=joined)
     counts = report.counts
+    span = report.undecodable_at
+    heard = [at for at in (report.last_at, report.covered_until) if at is not None]
     return LegEvidence(
         leg=leg.id,
         was_active=leg.was_active,
@@ -144,6 +191,10 @@ def evidence(leg: LiveLeg) -> LegEvidence:
         late=counts["late"],
         dropped=counts["dropped"],
         undecodable=counts["undecodable"],
+        undecodable_at=(span[0], span[1]) if span is not None else None,
+        joined=joined,
+        heard_until=max(heard, default=None),
+        to_send_from=live.seconds_of(leg.active_since) if leg.active_since is not None else None,
         sender_packets=report.sender_packets,
         gaps=tuple((start, end, packets) for start, end, packets in report.gaps),
     )
@@ -151,8 +202,7 @@ def evidence(leg: LiveLeg) -> LegEvidence:
 
 def document(live: LiveRecording) -> model.Recording:
     """The recording as `recording.json`, journal and catalogue have it."""
-    zero = live.t0_ns or live.answered_ns or live.opened_ns
-    end = live.end_ns
+    zero, end, duration_s = live.zero_ns, live.end_ns, live.duration_s
     extra: dict[str, Any] = {"events_left_out": live.events_left_out} if live.events_left_out else {}
     if live.write_error:
         extra["write_error"] = live.write_error
@@ -164,7 +214,7 @@ def document(live: LiveRecording) -> model.Recording:
         t0=_moment(live, live.t0_ns),
         t_end=_moment(live, end),
         ended_at=_moment(live, end),
-        duration_s=round((end - zero) / 1e9, 3) if end is not None else None,
+        duration_s=round(duration_s, 3) if duration_s is not None else None,
         path=str(live.audio),
         format=live.format,
         sample_rate=live.rate,
@@ -231,10 +281,8 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
     out.duplicates, out.dropped = counts["duplicates"], counts["dropped"]
     out.first_packet_at = _moment(live, _ns(zero, report.first_at))
     out.last_packet_at = _moment(live, _ns(zero, report.last_at))
-    more = ("octets", "foreign", "broken", "capped", "undecodable", "discarded", "rtcp", "noise", "events")
-    out.extra = {name: counts[name] for name in more}
-    verdict = judge_leg(evidence(leg))
-    out.verdict = _verdict(verdict)
+    out.extra = {name: counts[name] for name in _MORE_COUNTS}
+    out.verdict = _verdict(leg.judgement)
     return out
 
 

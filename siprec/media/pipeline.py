@@ -224,6 +224,16 @@ class Pipeline:
             )
             if digit is not None:
                 result.digits.append(digit)
-        for row in wanted[fresh & (kind == RAW)].tolist():
+        raw = wanted[fresh & (kind == RAW)]
+        if raw.size:
+            self._note_raw(rows.leg[raw], arrival[raw])
+        for row in raw.tolist():
             data = rows.data[row, : rows.length[row]].tobytes()
             result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
+
+    def _note_raw(self, leg: I64, arrival: I64) -> None:
+        """When the first and the last packet without a decoder came. Rows of a leg in order of arrival."""
+        groups, legs = Groups.of(leg), self.legs
+        fresh = legs["raw_first_ns"][groups.key] == 0
+        legs["raw_first_ns"][groups.key[fresh]] = arrival[groups.starts[fresh]]
+        legs["raw_last_ns"][groups.key] = arrival[groups.last]

@@ -123,17 +123,20 @@ class LegReport:
 
     leg: int
     counts: dict[str, int]
-    "packets, octets, lost, late, duplicates, dropped, foreign, broken, capped, undecodable, discarded, ..."
+    "packets, octets, lost, late, duplicates, dropped, foreign, broken, capped, undecodable, not_kept, discarded, ..."
     ssrcs: list[int]
     codecs: list[str]
     jitter_ms: float
     first_at: float | None
     last_at: float | None
     covered_until: float | None
+    "Behind the last sample of its audio."
     gaps: list[tuple[float, float, int]]
-    "(from, to, packets) of lost packets, at most 1000."
+    "(from, to, packets) of what is missing, at most 1000; 0 packets: they came, but too late."
+    undecodable_at: tuple[float, float] | None
+    "Arrival of the first and the last packet without a decoder."
     sender_packets: int | None
-    "What the sender says it sent, by its last sender report."
+    "Packets that came, are missing by number, or that senders count beyond; None if no sender reported."
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from siprec.codecs.registry import Codec
 from siprec.media.pipeline import Pipeline
@@ -37,6 +38,7 @@ def leg_report(
     row = pipeline.legs[number]
     counts = {name: int(row[name]) for name in _COUNTS}
     counts["dropped"] += int(row["no_room"])
+    counts["not_kept"] = max(0, counts["undecodable"] - int(pipeline.store.kept[number]))
     counts["lost"] = total_lost(pipeline.legs, pipeline.streams, number)
     stream = pipeline.streams[2 * number + int(row["current"])]
     placed = bool(row["segments"])
@@ -50,8 +52,16 @@ def leg_report(
         last_at=recording.seconds_of(int(row["last_ns"])) if row["last_ns"] else None,
         covered_until=recording.seconds(int(row["top_u"]) + int(row["delta"])) if placed else None,
         gaps=[(recording.seconds(start), recording.seconds(end), n) for start, end, n in leg.gaps],
+        undecodable_at=_undecodable_at(recording, row),
         sender_packets=_sent(pipeline, leg, counts) if leg.reports else None,
     )
+
+
+def _undecodable_at(recording: RecordingState, row: Any) -> tuple[float, float] | None:
+    if not row["raw_first_ns"] or recording.t0_ns is None:
+        return None
+    first, last = ((int(row[name]) - recording.t0_ns) / 1e9 for name in ("raw_first_ns", "raw_last_ns"))
+    return first, last
 
 
 def _sent(pipeline: Pipeline, leg: LegState, counts: dict[str, int]) -> int:

@@ -182,6 +182,7 @@ class Roster:
         pipeline.legs[leg] = 0
         pipeline.streams["live"][2 * leg : 2 * leg + 2] = 0
         pipeline.codecs_seen[leg] = 0
+        pipeline.store.kept[leg] = 0
         pipeline.rings.clear(leg)  # a call before this one may have left its voice there
         row = pipeline.legs[leg]
         row["active"], row["rate"], row["epoch_ns"] = 1, recording.rate, recording.epoch_ns

@@ -23,6 +23,8 @@ from siprec.rtp.state import Rows
 
 INTERVAL_NS = 5_000_000_000
 "RFC 3550 6.2: the recommended minimum."
+_FIRST_NS = INTERVAL_NS // 2
+"RFC 3550 6.2: passes before a leg without media reports that it has none."
 RELATCH_NS = 4 * INTERVAL_NS
 "Reports may go to another host once the one before has been silent for this long."
 _CNAME = b"siprec"
@@ -100,16 +102,25 @@ class RtcpSession:
         return missed + _AT_ONCE if missed > possible else 0  # some came between that report and now
 
     def report(self, leg: LegState, now_ns: int) -> None:
-        """Send a receiver report for the leg's current stream, if it has one and somewhere to go."""
+        """Send a receiver report for the leg's current stream, an empty one before it has any (RFC 3550 6.4.2).
+
+        Nothing is sent when it has nowhere to go; an empty one only while the leg is to send.
+        """
         number = leg.spec.leg
         stream = self._streams[2 * number + int(self._legs["current"][number])]
         target = self._target(leg)
-        if not stream["live"] or target is None:
+        if target is None or not (stream["live"] or self._waits(leg, now_ns)):
             return
-        packet = receiver_report(leg.ssrc, [self._block(leg, stream, now_ns)], _CNAME)
+        blocks = [self._block(leg, stream, now_ns)] if stream["live"] else []
+        packet = receiver_report(leg.ssrc, blocks, _CNAME)
         with contextlib.suppress(OSError, OverflowError):
             (leg.rtcp or leg.rtp).sendto(packet, target)
             self.sent += 1
+
+    def _waits(self, leg: LegState, now_ns: int) -> bool:
+        """Whether the first packet of a leg has been due for a while."""
+        open_ = leg.spec.active and not self._legs["end_ns"][leg.spec.leg]
+        return bool(open_ and now_ns - leg.opened_ns >= _FIRST_NS)
 
     def _target(self, leg: LegState) -> tuple[str, int] | None:
         """Where the sender's reports come from, else what the SDP says (symmetric RTCP, RFC 4961)."""

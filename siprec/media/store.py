@@ -35,6 +35,7 @@ def fields(legs: int) -> list[Field]:
         ("history_place", np.dtype("i8"), (streams, HISTORY)),
         ("blocks", np.dtype("i4"), (legs, BLOCK_TABLE)),
         ("t0", np.dtype("i8"), (legs,)),
+        ("kept", np.dtype("i8"), (legs,)),
     ]
 
 
@@ -57,6 +58,8 @@ class StateStore:
         "int32[legs, 64]: pool block + 1 of each ring position, 0 for none."
         self.t0: I64 = arrays["t0"]
         "int64[legs], by recording number: its zero [monotonic ns], 0 before it has one."
+        self.kept: I64 = arrays["kept"]
+        "int64[legs]: packets without a decoder that are in the leg's files; the writer thread counts."
         self.history = History(arrays["history_ext"], arrays["history_batch"], arrays["history_place"])
 
     @classmethod

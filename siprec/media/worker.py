@@ -212,6 +212,7 @@ class MediaWorker:
             os.path.join(os.path.dirname(recording.path), leg.spec.dump),
             RtpdumpHeader(start_us=recording.epoch_unix_us, address=host, port=port),
             max_bytes=self._settings.dump_max_bytes,
+            kept=self.pipeline.store.kept[leg.spec.leg : leg.spec.leg + 1],
         )
 
     def _note_gaps(self, which: I64 | None = None, *, final: bool = False) -> None:

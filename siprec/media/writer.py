@@ -25,6 +25,7 @@ from siprec.storage.sink import PlainSink
 from siprec.storage.stereo import WavWriter
 
 I16 = npt.NDArray[np.int16]
+I64 = npt.NDArray[np.int64]
 
 _DUMP_QUEUE = 16 << 20
 "Bytes of packets without a decoder that may wait for the disk."
@@ -64,8 +65,10 @@ class DumpFile:
     A worker that takes over from one that died leaves the file of that one alone and begins another beside it.
     """
 
-    def __init__(self, path: str, header: RtpdumpHeader, *, max_bytes: int) -> None:
+    def __init__(self, path: str, header: RtpdumpHeader, *, max_bytes: int, kept: I64) -> None:
+        """kept: int64[1], counts the packets of the leg that are in this file and those before it."""
         self._path, self._header, self._max_bytes = path, header, max_bytes
+        self._kept = kept
         self._writer: RtpdumpWriter | None = None
 
     def append(self, packets: list[tuple[int, bytes]]) -> None:
@@ -73,7 +76,9 @@ class DumpFile:
         if self._writer is None:
             sink = self._create()
             self._writer = RtpdumpWriter(sink, self._header, max_bytes=self._max_bytes)
+        before = self._writer.packets
         self._writer.append(packets)
+        self._kept += self._writer.packets - before
 
     def _create(self) -> PlainSink:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

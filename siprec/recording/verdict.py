@@ -2,7 +2,7 @@
 
 | reason              | when                                                                        |
 |---------------------|-----------------------------------------------------------------------------|
-| `no_media`          | a leg that was to send sent nothing                                         |
+| `no_media`          | a leg that was to send sent nothing, or nothing any more up to the end      |
 | `one_way`           | one leg has media, another that was to send has none                        |
 | `loss`              | packets never arrived: by sequence numbers, or the sender counted more      |
 | `gap`               | a second or more is missing at one place                                    |
@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 GAP_S = 1.0
@@ -38,6 +39,14 @@ class LegEvidence:
     late: int = 0
     dropped: int = 0
     undecodable: int = 0
+    undecodable_at: tuple[float, float] | None = None
+    "First and last packet without a decoder."
+    joined: float = 0.0
+    "When it became part of the recording."
+    heard_until: float | None = None
+    "Behind its last packet, of whatever kind."
+    to_send_from: float | None = None
+    "Since when it was to send without a break up to the end; None: at the end it was not."
     sender_packets: int | None = None
     "What the sender's last report said it had sent."
     gaps: tuple[tuple[float, float, int], ...] = ()
@@ -63,26 +72,52 @@ class Judgement:
     found: list[Found] = field(default_factory=list)
 
 
-def judge_leg(leg: LegEvidence) -> Judgement:
-    """The verdict on one leg."""
+def judge_leg(leg: LegEvidence, *, duration_s: float | None, no_media_s: float) -> Judgement:
+    """The verdict on one leg.
+
+    duration_s: of the recording.   no_media_s: a leg that sent nothing for so long up to the end had stopped sending.
+    """
     if not leg.packets:
         if leg.was_active:
-            return _judgement([Found(reason="no_media", leg=leg.leg)])
+            return _judgement([_silence("no_media", leg, leg.joined, duration_s)])
         return Judgement(UNVERIFIABLE, ["inactive"], [Found(reason="inactive", leg=leg.leg)])
     found = [
         Found(reason=_reason_of(start, end, packets), leg=leg.leg, at_s=start, length_s=end - start)
         for start, end, packets in leg.gaps
     ]
+    found += _stopped(leg, duration_s, no_media_s)
     unplaced = leg.lost > sum(packets for _, _, packets in leg.gaps)
     uncounted = leg.sender_packets is not None and leg.sender_packets > leg.packets + leg.lost
     if unplaced or uncounted:
         found.append(Found(reason="loss", leg=leg.leg))
     if leg.late and not any(item.reason == "late" for item in found):
         found.append(Found(reason="late", leg=leg.leg))
-    for reason in ("dropped", "undecodable"):
-        if getattr(leg, reason):
-            found.append(Found(reason=reason, leg=leg.leg))
+    if leg.dropped:
+        found.append(Found(reason="dropped", leg=leg.leg))
+    if leg.undecodable:
+        found.append(_undecodable(leg))
     return _judgement(found)
+
+
+def _silence(reason: str, leg: LegEvidence, start: float, duration_s: float | None) -> Found:
+    """From a place on up to the end of the recording."""
+    length = max(0.0, duration_s - start) if duration_s is not None else None
+    return Found(reason=reason, leg=leg.leg, at_s=start, length_s=length)
+
+
+def _stopped(leg: LegEvidence, duration_s: float | None, no_media_s: float) -> list[Found]:
+    """What a leg that was to send up to the end left empty there, if it is long enough; one finding or none."""
+    if leg.heard_until is None or leg.to_send_from is None or duration_s is None:
+        return []
+    start = max(leg.heard_until, leg.to_send_from)
+    return [_silence("no_media", leg, start, duration_s)] if duration_s - start >= no_media_s else []
+
+
+def _undecodable(leg: LegEvidence) -> Found:
+    if leg.undecodable_at is None:
+        return Found(reason="undecodable", leg=leg.leg)
+    first, last = leg.undecodable_at
+    return Found(reason="undecodable", leg=leg.leg, at_s=first, length_s=last - first)
 
 
 def _reason_of(start: float, end: float, packets: int) -> str:
@@ -94,25 +129,38 @@ def _reason_of(start: float, end: float, packets: int) -> str:
 def judge(
     legs: list[LegEvidence],
     *,
+    duration_s: float | None,
+    no_media_s: float,
     ended_by_peer: bool,
     write_error: bool = False,
-    interrupted: bool = False,
+    written_s: float | None = None,
+    interrupted: Sequence[float] = (),
 ) -> Judgement:
-    """The verdict on a recording."""
-    judged = [judge_leg(leg) for leg in legs]
+    """The verdict on a recording.
+
+    duration_s, no_media_s: as for `judge_leg`.   written_s: how much is in the file.
+    interrupted: when a media worker died, in seconds on the recording's clock.
+    """
+    judged = [judge_leg(leg, duration_s=duration_s, no_media_s=no_media_s) for leg in legs]
     found = [item for verdict in judged for item in verdict.found if item.reason != "inactive"]
-    silent = [leg.leg for leg in legs if leg.was_active and not leg.packets]
+    silent = [leg for leg in legs if leg.was_active and not leg.packets]
     if silent and any(leg.packets for leg in legs):
-        found += [Found(reason="one_way", leg=leg) for leg in silent]
+        found += [_silence("one_way", leg, leg.joined, duration_s) for leg in silent]
     if write_error:
-        found.append(Found(reason="write_error"))
-    if interrupted:
-        found.append(Found(reason="interrupted"))
+        found.append(_write_error(written_s, duration_s))
+    found += [Found(reason="interrupted", at_s=at_s) for at_s in interrupted]
     if not ended_by_peer:
-        found.append(Found(reason="ended_without_bye"))
+        found.append(Found(reason="ended_without_bye", at_s=duration_s))
     if not found and not any(leg.packets for leg in legs):
         return Judgement(UNVERIFIABLE, ["inactive"], [Found(reason="inactive")])
     return _judgement(found)
+
+
+def _write_error(written_s: float | None, duration_s: float | None) -> Found:
+    """What is behind the end of a file that is too short; a file of full length does not show what went wrong."""
+    if written_s is None or duration_s is None or written_s >= duration_s:
+        return Found(reason="write_error")
+    return Found(reason="write_error", at_s=written_s, length_s=duration_s - written_s)
 
 
 _ORDER = (

@@ -32,7 +32,7 @@ from tests.helpers.player import (
     rtp,
     talk,
 )
-from tests.helpers.voices import I16, read_audio, voice
+from tests.helpers.voices import I16, RATE, read_audio, voice
 
 NewPlayer = Callable[..., Player]
 COMPLETE = {"result": "complete", "reasons": [], "findings": []}
@@ -183,7 +183,10 @@ def test_a_codec_without_decoder_is_kept_as_it_came(daemon: Daemon, sipp: Start,
     assert got.shown["verdict"]["reasons"] == ["undecodable"]
     assert [leg["verdict"]["reasons"] for leg in got.shown["legs"]] == [["undecodable"], []]
     assert got.shown["legs"][0]["codecs"] == ["G729"]
-    assert got.shown["legs"][0]["undecodable"] == 50
+    assert (got.shown["legs"][0]["undecodable"], got.shown["legs"][0]["not_kept"]) == (50, 0)
+    (found,) = got.shown["verdict"]["findings"]
+    assert (found["reason"], found["leg"]) == ("undecodable", 0)
+    assert (found["at_s"], found["length_s"]) == (pytest.approx(0.0, abs=0.3), pytest.approx(0.98, abs=0.1))
     assert daemon.metric("siprec_alarms_total", kind="undecodable") == 1
 
 
@@ -213,10 +216,34 @@ def test_a_leg_that_sends_nothing_is_named(
         else:
             assert_heard(got.audio[:, i], one.packets)
     assert got.shown["verdict"]["result"] == "incomplete"
-    assert got.shown["verdict"]["reasons"] == ["no_media"] + ["one_way"] * (len(silent) == 1)
+    reasons = ["no_media"] + ["one_way"] * (len(silent) == 1)
+    assert got.shown["verdict"]["reasons"] == reasons
+    whole = {"at_s": 0.0, "length_s": pytest.approx(got.shown["duration_s"], abs=0.01)}
+    assert got.shown["verdict"]["findings"] == [
+        {"reason": reason, "leg": leg, **whole} for reason in reasons for leg in silent
+    ]
     assert [leg["verdict"]["reasons"] for leg in got.shown["legs"]] == [
         ["no_media"] if i in silent else [] for i in (0, 1)
     ]
+
+
+def test_a_leg_that_falls_silent_before_the_end_is_named_with_its_place(
+    start_daemon: Callable[..., Daemon], sipp: Start, player: NewPlayer
+) -> None:
+    """Its last packet is its last sign of life; the other leg speaks on to the end."""
+    daemon = start_daemon(recording={"no_media_s": 5})
+    players = [
+        player(talk(voice(93 + side, length), ssrc=93 + side)) for side, length in enumerate((1.0, 6.5))
+    ]
+    got = record(sipp, daemon, players)
+    assert [leg["verdict"]["reasons"] for leg in got.shown["legs"]] == [["no_media"], []]
+    assert got.shown["verdict"]["reasons"] == ["no_media"]
+    (found,) = got.shown["verdict"]["findings"]
+    speech_end = (int(np.flatnonzero(got.audio[:, 0])[-1]) + 1) / RATE
+    assert found["leg"] == 0
+    assert found["at_s"] == pytest.approx(speech_end, abs=0.05)
+    assert found["at_s"] + found["length_s"] == pytest.approx(got.shown["duration_s"], abs=0.01)
+    daemon.stop()
 
 
 def longer(path: str, frames: int) -> I16 | None:

@@ -83,6 +83,9 @@ def test_a_killed_worker_is_replaced_and_nothing_that_arrived_is_lost(
     at = assert_heard(got.audio[:, 0], left.packets), assert_heard(got.audio[:, 1], right.packets)
     assert_aligned((left, right), at)
     assert got.shown["verdict"]["reasons"] == ["interrupted"]
+    (found,) = got.shown["verdict"]["findings"]
+    (died,) = [event["at_s"] for event in got.shown["events"] if event["type"] == "worker_died"]
+    assert found["at_s"] == pytest.approx(died, abs=0.01)
     assert [leg["packets"] for leg in got.shown["legs"]] == [150, 150]
     assert daemon.metric("siprec_alarms_total", kind="worker_died") == 1
     daemon.stop()

@@ -294,6 +294,7 @@ def test_packets_without_a_decoder_are_kept_as_they_came(rig, tmp_path):
     assert (reader.header.address, reader.header.port) == ("192.0.2.9", 4000)
     assert [packet.data[12:] for packet in reader] == [bytes([i]) * 33 for i in range(30)]
     assert closed.legs[0].counts["undecodable"] == 30
+    assert closed.legs[0].counts["not_kept"] == 0
 
 
 @pytest.mark.parametrize("remote", [("sbc.example.com", 4000), ("2001:db8::1", 4000), None])
@@ -309,6 +310,61 @@ def test_a_peer_without_an_address_costs_no_packet(rig, tmp_path, remote):
     assert media.worker.writer.dump_errors == 0
 
 
+def test_packets_that_the_bound_of_the_file_leaves_out_are_counted(rig, tmp_path):
+    media = rig(dump_max_bytes=1000)
+    media.open([media.spec(0, 0), media.spec(1, 1)])
+    speaker, other = media.speaker(0), media.speaker(1)
+    other.say()
+    for _ in range(30):
+        speaker.send(bytes(88), pt=SECRET_PT)
+        speaker.pause(1)
+    media.tick()
+    closed = media.hang_up()
+    media.settle()
+    kept = len(list(RtpdumpReader((tmp_path / "leg0.rtpdump").read_bytes())))
+    assert 0 < kept < 30
+    assert closed.legs[0].counts["undecodable"] == 30
+    assert [leg.counts["not_kept"] for leg in closed.legs] == [30 - kept, 0]
+
+
+def test_packets_that_the_disk_refuses_to_dump_are_counted(rig, tmp_path):
+    media = rig()
+    media.open([media.spec(0, 0, dump="gone/leg0.rtpdump")])
+    speaker = media.speaker(0)
+    for _ in range(3):
+        speaker.send(bytes(33), pt=SECRET_PT)
+    media.tick()
+    assert media.hang_up().legs[0].counts["not_kept"] == 3
+
+
+def test_a_leg_begins_with_none_of_the_packets_that_the_call_before_it_kept(rig, tmp_path):
+    media = rig()
+    for dump, not_kept in (("leg0.rtpdump", 0), ("gone/leg0.rtpdump", 1)):
+        media.open([media.spec(0, 0, dump=dump)])
+        media.speaker(0).send(bytes(33), pt=SECRET_PT)
+        media.tick()
+        assert media.hang_up().legs[0].counts["not_kept"] == not_kept
+
+
+def test_first_and_last_packet_without_a_decoder_are_told_even_by_the_worker_that_takes_over(rig):
+    media = rig()
+    media.open([media.spec(0, 0), media.spec(1, 1)])
+    speaker, other = media.speaker(0), media.speaker(1)
+    speaker.say()
+    other.say()
+    media.tick(5)
+    for _ in range(2):
+        speaker.send(bytes(33), pt=SECRET_PT)
+        speaker.pause(1)
+        media.tick()
+    media.replace_worker()
+    speaker.send(bytes(33), pt=SECRET_PT)
+    media.tick(5)
+    closed = media.hang_up()
+    assert closed.legs[0].undecodable_at == pytest.approx((6 * TICK_S, 8 * TICK_S))
+    assert closed.legs[1].undecodable_at is None
+
+
 def test_the_worker_that_takes_over_begins_another_file(rig, tmp_path):
     media = rig()
     media.open([media.spec(0, 0)])
@@ -319,8 +375,9 @@ def test_the_worker_that_takes_over_begins_another_file(rig, tmp_path):
     media.replace_worker()
     speaker.send(b"two", pt=SECRET_PT)
     media.tick()
-    media.hang_up()
+    closed = media.hang_up()
     media.settle()
+    assert (closed.legs[0].counts["undecodable"], closed.legs[0].counts["not_kept"]) == (2, 0)
     packets = [
         [packet.data[12:] for packet in RtpdumpReader((tmp_path / name).read_bytes())]
         for name in ("leg0.rtpdump", "leg0-2.rtpdump")
@@ -333,7 +390,8 @@ def test_while_the_disk_stalls_packets_to_dump_wait_up_to_a_bound(rig, tmp_path)
     media.open([media.spec(0, 0)])
     media.stall_disk()
     header = RtpdumpHeader(start_us=0, address="0.0.0.0", port=0)
-    file = DumpFile(str(tmp_path / "x.rtpdump"), header, max_bytes=1 << 40)
+    kept = np.zeros(1, np.int64)
+    file = DumpFile(str(tmp_path / "x.rtpdump"), header, max_bytes=1 << 40, kept=kept)
     packet = bytes(60_000)
     for _ in range(_DUMP_QUEUE // 60_000 + 50):
         media.worker.writer.put(Dump(file=file, packets=[(0, packet)]))
@@ -343,6 +401,7 @@ def test_while_the_disk_stalls_packets_to_dump_wait_up_to_a_bound(rig, tmp_path)
     media.worker.writer.put(Dump(file=file, packets=[(0, packet)], last=True))
     media.settle()
     count = len(list(RtpdumpReader((tmp_path / "x.rtpdump").read_bytes())))
+    assert count == kept[0]
     assert count + left_out == _DUMP_QUEUE // 60_000 + 51
     assert media.worker.writer.dump_errors == left_out
 

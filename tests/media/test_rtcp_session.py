@@ -6,23 +6,24 @@ import struct
 
 import pytest
 
+from siprec.media.protocol import EndLeg
 from siprec.media.recordings import LegState
 from siprec.media.rtcp_session import RtcpSession
 from siprec.rtp.rtcp import middle_of_ntp, parse_compound, sender_report
 from siprec.rtp.sequence import start_stream
 from siprec.rtp.state import new_legs, new_streams
-from tests.helpers.media_rig import FRAMES_A_TICK, MediaRig, S, Speaker
+from tests.helpers.media_rig import FRAMES_A_TICK, TICK_S, MediaRig, S, Speaker
 
 
 def reports(speaker: Speaker) -> list[tuple[int, ...]]:
-    """(ssrc, fraction and lost, highest, jitter, LSR, DLSR) of each receiver report that waits."""
+    """(ssrc, fraction and lost, highest, jitter, LSR, DLSR) of each receiver report that waits; () of an empty one."""
     speaker.sock.setblocking(False)
     found = []
     try:
         while True:
             data = speaker.sock.recv(2048)
             if data[1] == 201:
-                found.append(struct.unpack_from("!IIIIII", data, 8))
+                found.append(struct.unpack_from("!IIIIII", data, 8) if data[0] & 31 else ())
     except BlockingIOError:
         return found
 
@@ -53,6 +54,48 @@ def test_every_leg_reports_every_five_seconds_whatever_the_tick(rig):
     elapsed = 5 * seconds * 0.207
     for speaker in speakers:
         assert elapsed / 5 - 1 <= len(reports(speaker)) <= elapsed / 5 + 1
+
+
+def silent_leg(media: MediaRig, *, known: bool = True, active: bool = True) -> Speaker:
+    """A leg whose speaker has said nothing yet. known: the SDP says where its reports are to go."""
+    spec = media.spec(0, 0, active=active)
+    speaker = media.speaker(0)
+    spec.rtcp_remote = speaker.sock.getsockname() if known else None
+    media.open([spec])
+    return speaker
+
+
+def test_a_leg_without_a_packet_reports_that_it_has_none_until_the_first_one_comes(rig):
+    """RFC 3550 6.1 and 6.4.2: an empty report; 6.2: the first one after half an interval."""
+    media: MediaRig = rig()
+    speaker = silent_leg(media)
+    media.tick(round(2.4 / TICK_S))
+    assert reports(speaker) == []
+    media.tick(round(15 / TICK_S))
+    assert reports(speaker) == [()] * 3
+    for _ in range(round(10 / TICK_S)):
+        speaker.say()
+        media.tick()
+    assert [block[0] for block in reports(speaker)] == [speaker.ssrc] * 2
+    media.hang_up()
+
+
+@pytest.mark.parametrize("leg", [{"known": False}, {"active": False}])
+def test_nothing_is_reported_to_nowhere_nor_about_a_leg_on_hold(rig, leg):
+    media: MediaRig = rig()
+    speaker = silent_leg(media, **leg)
+    media.tick(round(12 / TICK_S))
+    assert reports(speaker) == []
+    media.hang_up()
+
+
+def test_a_leg_that_ended_before_its_first_packet_reports_nothing(rig):
+    media: MediaRig = rig()
+    speaker = silent_leg(media)
+    media.worker.command(EndLeg(leg=0, at_ns=media.now), [])
+    media.tick(round(12 / TICK_S))
+    assert reports(speaker) == []
+    media.hang_up()
 
 
 def test_a_report_repeats_the_last_report_of_its_own_stream(rig):
