@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from siprec.media.recordings import MAX_SSRCS, LegState, SenderNote
-from siprec.rtp.loss import total_lost
 from siprec.rtp.rtcp import (
     Goodbye,
     ReportBlock,
@@ -32,6 +34,34 @@ _AT_ONCE = 50
 "Packets that may be missed before the first one even if it came at once, or come in one tick."
 _SHORTEST_NS = 5_000_000
 "No packet is shorter."
+
+
+class Seen(NamedTuple):
+    """What was received of a leg's current stream; `packets` and `lost_in_all` are of all its streams."""
+
+    live: bool
+    ssrc: int
+    highest: int
+    base: int
+    jitter: float
+    "In samples."
+    lost: int
+    packets: int
+    lost_in_all: int
+
+
+def seen_of(legs: Rows, streams: Rows, numbers: npt.NDArray[np.int64]) -> list[Seen]:
+    """What was received of the legs `numbers`, all at once: hundreds of them report in one tick."""
+    both = streams[(2 * numbers)[:, None] + np.arange(2)]
+    lost = lost_packets(both)
+    row = np.arange(numbers.size)
+    current = legs["current"][numbers]
+    stream = both[row, current]
+    columns = [stream[name].tolist() for name in ("live", "ssrc", "highest", "base", "jitter")]
+    columns.append(lost[row, current].tolist())
+    columns.append(legs["packets"][numbers].tolist())
+    columns.append((legs["lost_before"][numbers] + lost.sum(axis=1)).tolist())
+    return [Seen(*values) for values in zip(*columns, strict=True)]
 
 
 class RtcpSession:
@@ -101,17 +131,20 @@ class RtcpSession:
         possible = _AT_ONCE + waited_ns // _SHORTEST_NS
         return missed + _AT_ONCE if missed > possible else 0  # some came between that report and now
 
-    def report(self, leg: LegState, now_ns: int) -> None:
-        """Send a receiver report for the leg's current stream, an empty one before it has any (RFC 3550 6.4.2).
+    def report(self, legs: Sequence[LegState], now_ns: int) -> None:
+        """Send a receiver report for the current stream of each leg, an empty one before it has any (RFC 3550 6.4.2).
 
         Nothing is sent when it has nowhere to go; an empty one only while the leg is to send.
         """
-        number = leg.spec.leg
-        stream = self._streams[2 * number + int(self._legs["current"][number])]
+        numbers = np.array([leg.spec.leg for leg in legs], np.int64)
+        for leg, seen in zip(legs, seen_of(self._legs, self._streams, numbers), strict=True):
+            self._report(leg, seen, now_ns)
+
+    def _report(self, leg: LegState, seen: Seen, now_ns: int) -> None:
         target = self._target(leg)
-        if target is None or not (stream["live"] or self._waits(leg, now_ns)):
+        if target is None or not (seen.live or self._waits(leg, now_ns)):
             return
-        blocks = [self._block(leg, stream, now_ns)] if stream["live"] else []
+        blocks = [self._block(leg, seen, now_ns)] if seen.live else []
         packet = receiver_report(leg.ssrc, blocks, _CNAME)
         with contextlib.suppress(OSError, OverflowError):
             (leg.rtcp or leg.rtp).sendto(packet, target)
@@ -129,20 +162,20 @@ class RtcpSession:
             return heard or leg.spec.rtcp_remote
         return leg.rtcp_source or leg.spec.rtcp_remote
 
-    def _block(self, leg: LegState, stream: Rows, now_ns: int) -> ReportBlock:
-        lost = total_lost(self._legs, self._streams, leg.spec.leg)
-        expected = int(self._legs["packets"][leg.spec.leg]) + lost
-        interval, missing = expected - leg.reported_expected, lost - leg.reported_lost
-        leg.reported_expected, leg.reported_lost = expected, lost
+    @staticmethod
+    def _block(leg: LegState, seen: Seen, now_ns: int) -> ReportBlock:
+        expected = seen.packets + seen.lost_in_all
+        interval, missing = expected - leg.reported_expected, seen.lost_in_all - leg.reported_lost
+        leg.reported_expected, leg.reported_lost = expected, seen.lost_in_all
         fraction = min(max(missing, 0) * 256 // interval, 255) if interval > 0 else 0
-        note = leg.reports.get(int(stream["ssrc"]))
+        note = leg.reports.get(seen.ssrc)
         delay = (now_ns - note.at_ns) * 65536 // 1_000_000_000 if note is not None else 0
         return ReportBlock(
-            ssrc=int(stream["ssrc"]),
+            ssrc=seen.ssrc,
             fraction_lost=fraction,
-            lost=int(lost_packets(stream.reshape(1))[0]),
-            highest=int(stream["highest"]) - (int(stream["base"]) >> 16 << 16),
-            jitter=int(stream["jitter"]),
+            lost=seen.lost,
+            highest=seen.highest - (seen.base >> 16 << 16),
+            jitter=int(seen.jitter),
             last_sr=note.middle_ntp if note is not None else 0,
             delay=max(0, delay),
         )

@@ -248,9 +248,9 @@ class MediaWorker:
     def _send_reports(self, monotonic: int) -> None:
         """A fifth of the legs each second, so that every leg reports every five."""
         turn = self._next_report // (INTERVAL_NS // _TURNS) % _TURNS
-        for number, leg in self._roster.legs.items():
-            if number % _TURNS == turn:
-                self._rtcp.report(leg, monotonic)
+        legs = [leg for number, leg in self._roster.legs.items() if number % _TURNS == turn]
+        if legs:
+            self._rtcp.report(legs, monotonic)
 
     # -- end --
 

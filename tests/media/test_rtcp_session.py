@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 import pytest
 
 from siprec.media.protocol import EndLeg
 from siprec.media.recordings import LegState
-from siprec.media.rtcp_session import RtcpSession
+from siprec.media.rtcp_session import RtcpSession, seen_of
 from siprec.rtp.rtcp import middle_of_ntp, parse_compound, sender_report
 from siprec.rtp.sequence import start_stream
 from siprec.rtp.state import new_legs, new_streams
@@ -208,7 +209,7 @@ def test_the_delay_since_a_report_is_from_its_arrival(waited_s):
     leg = LegState(spec=_Spec(), recording=0, rtp=None, rtcp=None, ssrc=1)  # type: ignore[arg-type]
     data = sender_report(9, unix_time=1e9, rtp_timestamp=1, packets=1, octets=1, cname=b"x")
     session.received(leg, data, 100 * S)
-    block = session._block(leg, streams[0], 100 * S + round(waited_s * S))
+    block = session._block(leg, seen_of(legs, streams, np.array([0]))[0], 100 * S + round(waited_s * S))
     assert block.delay == round(waited_s * 65536)
 
 
