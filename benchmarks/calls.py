@@ -37,7 +37,7 @@ def main() -> int:
     """Run it once; 0 when every recording of an answered call is right and no packet was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=100.0, help="at which they are placed, a second")
+    parser.add_argument("--rate", type=float, default=50.0, help="at which they are placed, a second")
     parser.add_argument("--hold", type=float, default=30.0, help="seconds for which all calls are held")
     parser.add_argument("--setups", type=int, default=400, help="calls by which set-ups are measured")
     parser.add_argument("--setup-rate", type=float, default=200.0, help="at which those are placed, a second")
