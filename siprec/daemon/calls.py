@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass
 
 from siprec.config import Config
 from siprec.daemon.admission import Admission
-from siprec.daemon.alarm import Alarms
+from siprec.daemon.alarm import AlarmKind, Alarms
 from siprec.daemon.closing import Closing
 from siprec.daemon.limits import Capacity
 from siprec.daemon.live import LiveRecording
@@ -20,9 +21,11 @@ from siprec.recording.session import RecordingSession
 from siprec.rtp.ports import PortPair
 from siprec.sdp.stream import LocalPorts
 from siprec.sip.dialog import Dialog
+from siprec.sip.flow import Flow
 
 RETRY_AFTER_S = 5
 SDP_HEADER = ("Content-Type", "application/sdp")
+_QUOTED = re.compile(r"""(['"]).*\1""", re.DOTALL)
 
 
 class Calls:
@@ -89,6 +92,23 @@ class Means:
     rng: random.Random
     accept: str
     "Value of the Accept header of a 415."
+
+    def refused(self, flow: Flow, status: int, why: str) -> None:
+        """Account for an INVITE of a peer that is not recorded."""
+        self.calls.refused[str(status)] += 1
+        self.alarms(AlarmKind.CALL_REFUSED, f"call from {flow.remote[0]} refused with {status}: {why}")
+
+    def odd(self, live: LiveRecording, intake: Intake) -> None:
+        """Tell of what was odd in a request for a recording; it was taken as far as it could be read.
+
+        What the peer wrote is in the events of the recording, which can be erased; the log does not repeat it.
+        """
+        if not intake.problems:
+            return
+        more = len(intake.problems) - 1
+        first = _QUOTED.sub("…", intake.problems[0]).removeprefix("metadata: ")
+        text = f"{first}{f', and {more} more' if more else ''}; see the events of the recording"
+        self.alarms(AlarmKind.METADATA, text, recording=live.id)
 
 
 def wanted_ports(session: RecordingSession, intake: Intake) -> list[tuple[int, bool]]:

@@ -97,10 +97,18 @@ class Closing:
         """Alarms for what the operator has to mend."""
         if live.write_error is not None:
             self._alarms(AlarmKind.DISK_ERROR, live.write_error, recording=live.id)
+        one_way = live.judgement is not None and "one_way" in live.judgement.reasons
         for leg in live.legs:
             if leg.report is None:
                 continue
             counts = leg.report.counts
+            if one_way and leg.was_active and not counts["packets"]:
+                self._alarms(
+                    AlarmKind.ONE_WAY,
+                    "no RTP on this leg while the other had some; see that the peer forks both directions",
+                    recording=live.id,
+                    leg=leg.id,
+                )
             if counts["undecodable"]:
                 kept = (
                     f"{counts['undecodable'] - counts['not_kept']} of them kept"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from siprec.daemon.live import LiveLeg, LiveRecording
 from siprec.media.protocol import LegSpec
 from siprec.media.supervisor import MediaProcess
+from siprec.recording.parties import ChannelPlan
 from siprec.recording.session import numeric, payload_names
 from siprec.rtp.ports import PortPair
 from siprec.sdp.stream import AcceptedStream
@@ -15,6 +17,17 @@ from siprec.storage.layout import leg_dump
 
 MAX_LEGS = 64
 "Legs of one recording over all its time: each keeps its ports until the end."
+MAX_PARTICIPANTS = 500
+"People of one recording over all its time."
+
+
+def take_plan(live: LiveRecording, plan: ChannelPlan) -> None:
+    """Who is on which leg from now on. Once MAX_PARTICIPANTS are listed nobody is added; an event says so."""
+    listed, room = live.participants, MAX_PARTICIPANTS - len(live.participants)
+    fresh = [party for party in plan.participants if (party.aor, party.name) not in listed]
+    live.apply_plan(replace(plan, participants=tuple(fresh[:room])))
+    if 0 < room <= len(fresh):
+        live.event(time.monotonic_ns(), "participant_list_full", size=MAX_PARTICIPANTS)
 
 
 def new_leg(

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 from siprec.daemon.admission import NotAdmitted
-from siprec.daemon.alarm import AlarmKind
 from siprec.daemon.calls import SDP_HEADER, Means, local_ports, unavailable, wanted_ports, warning
-from siprec.daemon.legs import new_leg
+from siprec.daemon.legs import new_leg, take_plan
 from siprec.daemon.live import LiveDialog, LiveRecording
 from siprec.daemon.logs import RecordingLog
 from siprec.media.protocol import OpenRecording
@@ -30,7 +29,9 @@ from siprec.storage.layout import AUDIO
 
 log = logging.getLogger("siprec.recorder")
 
-WILDCARDS = ("0.0.0.0", "::")
+BOTH_VERSIONS = "::"
+"RTP sockets on it take IPv4 as well."
+WILDCARDS = ("0.0.0.0", BOTH_VERSIONS)
 _EPOCH_BEFORE_NS = 10_000_000_000
 "Positions count from this long before admission, so that none is negative."
 
@@ -96,10 +97,7 @@ class NewCalls:
         *,
         told: str | None = None,
     ) -> None:
-        self._means.calls.refused[str(status)] += 1
-        self._means.alarms(
-            AlarmKind.CALL_REFUSED, f"call from {event.flow.remote[0]} refused with {status}: {why}"
-        )
+        self._means.refused(event.flow, status, why)
         told = why if told is None else told
         more = unavailable(told) if status == 503 else [warning(told)]
         self._means.endpoint.respond(event.transaction, status, headers=[*headers, *more])
@@ -138,7 +136,7 @@ class NewCalls:
         try:
             worker = self._means.media.choose()
             opened = self._opened(live, worker, pairs, agreed, plan.legs)
-            live.apply_plan(plan)
+            take_plan(live, plan)
             try:
                 text = encode_document(self._means.closing.document(live).to_document())
                 await self._means.admission.take_disk(live, text, intake.metadata_raw, channels=plan.channels)
@@ -148,7 +146,8 @@ class NewCalls:
         except BaseException:
             self._means.admission.space.release(live.id)
             raise
-        self._answer(event, live, worker, opened, pairs, changes)
+        if self._answer(event, live, worker, opened, pairs, changes):
+            self._means.odd(live, intake)
 
     def _new_live(
         self,
@@ -223,8 +222,11 @@ class NewCalls:
         opened: OpenRecording,
         pairs: Mapping[int, PortPair],
         changes: Changes,
-    ) -> None:
-        """Everything is there: media first, then the 200. Nothing is awaited from here on."""
+    ) -> bool:
+        """Everything is there: media first, then the 200. Nothing is awaited from here on.
+
+        False if the caller had given up meanwhile.
+        """
         body = changes.answer.description.to_bytes()
         by_leg = {leg.spec.leg: pairs[leg.index] for leg in live.legs}
         live.media = worker.open(opened, live.audio_fd, by_leg)
@@ -236,18 +238,25 @@ class NewCalls:
             self._means.calls.end(
                 live, by_peer=True, why="CANCEL"
             )  # it came while the journal was being written
-            return
+            return False
         RecordingLog(log, live.id).info(
             "recording %d legs of call %s from %s",
             len(live.legs),
             event.request.call_id,
             event.flow.remote[0],
         )
+        return True
 
     def _sdp_address(self, flow: Flow) -> str:
-        """Our address in c=: as advertised, else where RTP is bound, else what this peer reached."""
+        """Our address in c=: as advertised, else where RTP is bound, else what this peer reached.
+
+        Raises Refused when that is of another IP version than the sockets: nothing would ever arrive on them.
+        """
         rtp = self._means.config.rtp.address
-        return self._means.config.sip.advertise or (flow.local[0] if rtp in WILDCARDS else rtp)
+        address = self._means.config.sip.advertise or (flow.local[0] if rtp in WILDCARDS else rtp)
+        if rtp != BOTH_VERSIONS and (":" in address) != (":" in rtp):
+            raise Refused(488, f"no RTP at {address}: rtp.address {rtp} is of the other IP version")
+        return address
 
 
 def _live_dialog(event: InviteReceived, unix_ns: int) -> LiveDialog:

@@ -17,6 +17,7 @@ from siprec.sip.events import (
     DialogEnded,
     Event,
     InviteReceived,
+    InviteRefused,
     RequestReceived,
 )
 
@@ -39,6 +40,8 @@ class Recorder:
                 self._running.change(event)
             else:
                 self._new.take(event)
+        elif isinstance(event, InviteRefused):
+            self._means.refused(event.flow, event.status, event.reason)
         elif isinstance(event, RequestReceived):
             self._request(event)
         elif isinstance(event, CancelReceived):

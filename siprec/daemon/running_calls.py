@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from siprec.daemon.admission import NotAdmitted
 from siprec.daemon.calls import SDP_HEADER, Means, local_ports, unavailable, wanted_ports, warning
-from siprec.daemon.legs import MAX_LEGS, leg_spec, new_leg
+from siprec.daemon.legs import MAX_LEGS, leg_spec, new_leg, take_plan
 from siprec.daemon.live import LiveRecording
 from siprec.media.supervisor import MediaRecording, WorkerBusy
 from siprec.recording.intake import Intake, Refused, read_intake
@@ -95,14 +95,16 @@ class RunningCalls:
 
     def _take_metadata(self, live: LiveRecording, intake: Intake) -> None:
         now_ns = time.monotonic_ns()
-        for change in live.session.take_metadata(intake, now_ns / 1e9):
+        changes = live.session.take_metadata(intake, now_ns / 1e9)
+        take_plan(live, live.session.replan())
+        for change in changes:
             live.event(now_ns, change.type.value, id=change.id, aor=change.aor, name=change.name)
         for problem in intake.problems:
             live.event(now_ns, "odd_request", text=problem)
+        self._means.odd(live, intake)
         known = set(live.search_keys)
         fresh = [key for key in intake.search_keys if key not in known]
         live.search_keys += fresh[: max(0, MAX_SEARCH_KEYS - len(known))]
-        live.apply_plan(live.session.replan())
 
     def _take_changes(
         self, live: LiveRecording, changes: Changes, intake: Intake, taken: Mapping[int, PortPair]

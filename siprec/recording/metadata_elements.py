@@ -95,6 +95,8 @@ class _Building:
             name, value = str(key), clipped(str(value))
             out.stated.append((local_name(name), value))
             out.attributes.setdefault(_kind(name), value)
+        if not len(source):
+            return out
         for child in source:
             if isinstance(child.tag, str):
                 out.children.append(self.element(child, depth + 1))

@@ -24,6 +24,20 @@ class InviteReceived:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InviteRefused:
+    """An INVITE for a new dialog that was not handed up, because it was refused with `status`; told once for each.
+
+    A malformed one has only the headers that could be read.
+    """
+
+    request: Request
+    flow: Flow
+    status: int
+    reason: str
+    "What was wrong; parts of it may be the peer's words."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReceived:
     """Any other request (BYE, OPTIONS, UPDATE, INFO, ...), to be answered by `respond`.
 
@@ -105,6 +119,7 @@ class DialogEnded:
 
 Event = (
     InviteReceived
+    | InviteRefused
     | RequestReceived
     | CancelReceived
     | AckReceived

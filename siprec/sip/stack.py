@@ -51,7 +51,7 @@ class SipStack:
             self._core.count("dropped", "unparsable")
             return
         note = ("Warning", f'399 siprec "{_printable(error.reason)}"')
-        self._server.refuse_statelessly(error.partial, error.status, flow, headers=(note,))
+        self._server.refuse_statelessly(error.partial, error.status, flow, headers=(note,), why=str(error))
 
     def connection_closed(self, flow: Flow, *, now: float) -> None:
         """A stream closed or could not be opened (then `flow.connection` is None).

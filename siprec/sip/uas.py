@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from siprec.sip.core import StackCore
 from siprec.sip.dialog import Dialog, DialogState, dialog_from_invite
-from siprec.sip.events import AckReceived, AckTimeout, CancelReceived, InviteReceived, RequestReceived
+from siprec.sip.errors import SipParseError
+from siprec.sip.events import (
+    AckReceived,
+    AckTimeout,
+    CancelReceived,
+    InviteReceived,
+    InviteRefused,
+    RequestReceived,
+)
 from siprec.sip.flow import Flow
 from siprec.sip.inspection import Refusal, inspect, inspect_in_dialog
 from siprec.sip.message import Request
-from siprec.sip.responses import add_abilities, build_response, response_flow
+from siprec.sip.responses import add_abilities, build_response, reason_phrase, response_flow
 from siprec.sip.server_transaction import (
     InviteServerTransaction,
     NonInviteServerTransaction,
@@ -18,12 +27,17 @@ from siprec.sip.server_transaction import (
 )
 from siprec.sip.transaction import Outcome, State, TransactionKey, server_key
 
+_REFUSED_LATELY = 1000
+"INVITEs refused without state of which a retransmission is known for one."
+_TOLD_CHARS = 200
+
 
 class UserAgentServer:
     """Works on the core of its stack."""
 
     def __init__(self, core: StackCore) -> None:
         self._core = core
+        self._refused_lately: deque[int] = deque(maxlen=_REFUSED_LATELY)
 
     def receive(self, request: Request, flow: Flow, *, now: float) -> None:
         """Handle one request."""
@@ -65,9 +79,17 @@ class UserAgentServer:
         return True
 
     def refuse_statelessly(
-        self, request: Request, status: int, flow: Flow, *, headers: Iterable[tuple[str, str]] = ()
+        self,
+        request: Request,
+        status: int,
+        flow: Flow,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        why: str,
     ) -> None:
-        """A response that nothing remembers: to what is malformed, or more than we can carry."""
+        """A response without a transaction: to what is malformed, or more than we can carry."""
+        if request.method == "INVITE" and not self._was_refused(request, flow):
+            self._tell_refusal(request, flow, status, why)
         response = build_response(request, status, to_tag=self._core.token(), headers=headers)
         response.headers.add("Server", self._core.config.user_agent)
         self._core.count_response("responses_sent", response)
@@ -110,7 +132,9 @@ class UserAgentServer:
         if self._overloaded(request, dialog):
             core.count("refused", "overload")
             retry = ("Retry-After", str(core.config.retry_after))
-            self.refuse_statelessly(request, 503, flow, headers=(retry,))
+            self.refuse_statelessly(
+                request, 503, flow, headers=(retry,), why="too many transactions or dialogs"
+            )
             return
         merged = request.method == "INVITE" and dialog is None and self._is_merged(request)
         transaction = self._open(request, flow, key, now)
@@ -166,7 +190,24 @@ class UserAgentServer:
         """Refuse without touching the dialog: a refused request leaves its session as it was."""
         self._core.count("refused", str(refusal.status))
         transaction.dialog = None
+        told = refusal.reason or reason_phrase(refusal.status)
+        details = "".join(f", {name}: {value}" for name, value in refusal.headers)
+        self._tell_refusal(transaction.request, transaction.flow, refusal.status, told + details)
         self.respond(transaction, refusal.status, reason=refusal.reason, headers=refusal.headers, now=now)
+
+    def _was_refused(self, request: Request, flow: Flow) -> bool:
+        """It is a retransmission of what was refused without state."""
+        same = hash((flow.remote, *request.headers.lines("Via"), *request.headers.lines("CSeq")))
+        if same in self._refused_lately:
+            return True
+        self._refused_lately.append(same)
+        return False
+
+    def _tell_refusal(self, request: Request, flow: Flow, status: int, why: str) -> None:
+        """An INVITE that would have begun a dialog is over."""
+        if request.method == "INVITE" and not _is_in_dialog(request):
+            event = InviteRefused(request=request, flow=flow, status=status, reason=why[:_TOLD_CHARS])
+            self._core.events.append(event)
 
     def _heard(self, dialog: Dialog, flow: Flow) -> None:
         """The peer speaks in the dialog: it got our 2xx, and it is reached here."""
@@ -208,7 +249,7 @@ class UserAgentServer:
         core.count_method("requests_received", "CANCEL")
         invite = core.server.get((*key[:2], "INVITE", *key[3:]))
         if invite is None and core.transaction_count() >= core.config.max_transactions:
-            self.refuse_statelessly(request, 481, flow)
+            self.refuse_statelessly(request, 481, flow, why="no such INVITE")
             return
         cancel = self._open(request, flow, key, now)
         if not isinstance(invite, InviteServerTransaction):
@@ -261,6 +302,14 @@ class UserAgentServer:
                 dialog.state = DialogState.CONFIRMED
             else:
                 self._core.end_dialog(dialog, "refused")
+
+
+def _is_in_dialog(request: Request) -> bool:
+    """It says that it is; a malformed one may not be able to."""
+    try:
+        return request.to.tag is not None
+    except SipParseError:
+        return False
 
 
 def _note_source(request: Request, flow: Flow) -> None:

@@ -294,6 +294,28 @@ def test_on_a_wildcard_bind_each_peer_is_told_the_address_that_it_reached(
     daemon.stop()
 
 
+@pytest.mark.parametrize(("rtp", "status"), [("0.0.0.0", 488), ("::", 200), ("::1", 200)])
+def test_a_peer_is_never_sent_to_an_address_of_another_ip_version_than_the_rtp_sockets(
+    start_daemon: Callable[..., Daemon], rtp: str, status: int
+) -> None:
+    daemon = start_daemon(
+        sip={"listen": ["udp://127.0.0.1:0", "udp://[::1]:0"], "allow": ["127.0.0.0/8", "::1"]},
+        rtp={"address": rtp},
+    )
+    (port,) = re.findall(r"recording: .*udp://\[::1\]:(\d+)", daemon.log)
+    with Caller(int(port), recorder="::1") as caller:
+        answer = caller.call()
+        assert answer.status == status
+        if status == 200:
+            assert set(re.findall(r"IN (IP\d \S+)", answer.message.body)) == {"IP6 ::1"}
+            assert caller.bye().status == 200
+            assert daemon.recording_of(caller.call_id)["state"] == "ended"
+        else:
+            assert "rtp.address 0.0.0.0" in (answer.message.header("Warning") or "")
+            assert daemon.metric("siprec_calls_refused_total", status="488") == 1
+    daemon.stop()
+
+
 def test_a_full_recorder_says_so_and_takes_calls_again(
     start_daemon: Callable[..., Daemon], sipp: Start, player: NewPlayer
 ) -> None:

@@ -4,9 +4,11 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -357,6 +359,42 @@ def test_requests_out_of_the_blue_change_nothing(caller: NewCaller) -> None:
     assert answer.message.header("Unsupported") == "time-travel"
 
 
+def test_every_invite_is_accounted_for_as_recorded_or_as_refused_with_a_reason(
+    daemon: Daemon, caller: NewCaller
+) -> None:
+    """Also those that never got as far as to be looked at as a call."""
+
+    def refused() -> dict[int, float]:
+        return {
+            s: daemon.metric("siprec_calls_refused_total", status=str(s)) for s in (400, 415, 416, 420, 482)
+        }
+
+    def answered(data: Callable[[Caller], bytes]) -> int:
+        one = caller()
+        answer = one.ask(data(one))
+        one.acknowledge(answer)
+        return answer.status
+
+    before, alarms = refused(), daemon.metric("siprec_alarms_total", kind="call_refused")
+    body = two_parties()
+    wires: dict[int, Callable[[Caller], bytes]] = {
+        400: lambda one: one.request("INVITE", body, MULTIPART, length=60_000),
+        415: lambda one: one.request("INVITE", body, MULTIPART, headers=("Content-Encoding: gzip",)),
+        416: lambda one: one.request("INVITE", body, MULTIPART).replace(b" sip:srs", b" mailto:srs", 1),
+        420: lambda one: one.request("INVITE", body, MULTIPART, headers=("Require: time-travel",)),
+    }
+    assert [answered(wire) for wire in wires.values()] == list(wires)
+    twice = caller()
+    assert twice.call().status == 200
+    tag, twice.to_tag, twice.cseq = twice.to_tag, "", 0
+    twice.send(twice.request("INVITE", body, MULTIPART))
+    assert twice.final(time.monotonic()).status == 482
+    twice.to_tag = tag
+    assert twice.bye().status == 200
+    assert refused() == {status: count + 1 for status, count in before.items()}
+    assert daemon.metric("siprec_alarms_total", kind="call_refused") == alarms + 5
+
+
 def test_another_caller_cannot_end_a_call_by_guessing(daemon: Daemon, caller: NewCaller) -> None:
     """The tags are the secret (RFC 3261 12): with a wrong one it is 481."""
     victim, thief = caller(), caller()
@@ -433,6 +471,45 @@ def test_a_storm_of_documents_is_kept_up_to_a_bound(daemon: Daemon, caller: NewC
     assert sum(kept) <= 16_000_000
     assert [event["type"] for event in shown["events"]].count("metadata_not_kept") == 3
     assert len(shown["search_keys"]) == 256
+
+
+def crowd(turn: int, people: int, name_chars: int) -> str:
+    """A document that brings so many people who were not there before."""
+    said = "".join(
+        f'<participant participant_id="{turn}-{i}"><nameID aor="sip:{turn}-{i}@a.example.com">'
+        f"<name>{'x' * name_chars}</name></nameID></participant>"
+        for i in range(people)
+    )
+    return f"<recording><datamode>partial</datamode>{said}</recording>"
+
+
+@pytest.mark.parametrize(("people", "name_chars"), [(2_500, 70), (1_600, 120), (990, 300)])
+def test_while_one_peer_sends_ever_more_people_another_one_is_answered_soon(
+    daemon: Daemon, caller: NewCaller, people: int, name_chars: int
+) -> None:
+    """Up to 5,000 elements are read, 1,000 people are known, 500 are in the recording."""
+    sender, other = caller("tcp"), caller()
+    assert sender.call().status == 200
+    waited, updates, storm = [], [], ThreadPoolExecutor(1)
+    with storm:
+        for turn in range(10):
+            document = crowd(turn, people, name_chars)
+            update = storm.submit(sender.ask, sender.request("UPDATE", document, METADATA))
+            updates.append(update)
+            while not update.done():
+                waited.append(other.ask(other.request("OPTIONS")).seconds)
+    assert all(update.result().is_refusal(200) for update in updates)
+    assert max(waited) < ANSWER_S
+    assert median(waited) < 0.2
+    assert sender.bye().status == 200
+    shown = daemon.recording_of(sender.call_id)
+    events = [event["type"] for event in shown["events"]]
+    if people * 3 > 5_000:
+        assert len(shown["participants"]) == 2
+        assert events.count("metadata") == 1
+    else:
+        assert len(shown["participants"]) == 500
+        assert events.count("participant_list_full") == 1
 
 
 # -- floods --

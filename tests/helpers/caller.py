@@ -39,21 +39,23 @@ class Caller:
     def __init__(
         self, port: int, *, transport: str = "udp", source: str = "127.0.0.1", recorder: str = "127.0.0.1"
     ) -> None:
-        """port, recorder: of the recorder, for the transport. source: the local address."""
+        """port, recorder: of the recorder, for the transport. source: the local address, of an IPv4 recorder."""
         self.transport = transport
         self.call_id = f"{uuid.uuid4().hex}@caller"
         self.cseq, self.to_tag = 0, ""
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-        self.socket = socket.socket(socket.AF_INET, kind)
+        is_v6 = ":" in recorder
+        self.socket = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, kind)
         self.socket.settimeout(WAIT_S)
         self._buffer = b""
         try:
-            self.socket.bind((source, 0))
+            self.socket.bind(("::1" if is_v6 else source, 0))
             self.socket.connect((recorder, port))
         except OSError:
             self.socket.close()
             raise
-        self.host, self.port = self.socket.getsockname()
+        host, self.port = self.socket.getsockname()[:2]
+        self.host = f"[{host}]" if is_v6 else host
         self._remote_port = port
         self._invite_branch = ""
 

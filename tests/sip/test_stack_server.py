@@ -8,6 +8,7 @@ from siprec.sip.events import (
     CancelReceived,
     DialogEnded,
     InviteReceived,
+    InviteRefused,
     RequestReceived,
 )
 from siprec.sip.flow import Flow
@@ -50,7 +51,7 @@ def refusal(message, flow=UDP, **config):
     """What a fresh stack answers by itself."""
     stack = new_stack(**config)
     stack.receive(message, flow, now=0.0)
-    assert stack.events() == []
+    assert all(isinstance(event, InviteRefused) for event in stack.events())
     (response,) = sent(stack)
     assert isinstance(response, Response)
     return response
@@ -126,7 +127,7 @@ def test_a_merged_invite_gets_482():
     assert isinstance(only(stack), InviteReceived)
     stack.receive(request("INVITE", via="SIP/2.0/UDP h;branch=z9hG4bKother;rport"), UDP, now=0.1)
     assert statuses(stack) == [482]
-    assert stack.events() == []
+    assert only(stack).status == 482
     assert len(stack.dialogs) == 1
 
 
@@ -332,6 +333,79 @@ def test_exactly_the_unknown_required_tags_are_named_in_420():
     response = refusal(request("INVITE", "Require: siprec, foo", "Require: 100rel,BAR"))
     assert response.status == 420
     assert response.headers.get_all("Unsupported") == ["foo", "BAR"]
+
+
+PACKED = ("Content-Encoding: gzip", "Content-Type: application/sdp")
+
+
+@pytest.mark.parametrize(
+    ("invite", "status", "reason"),
+    [
+        (request("INVITE", "Require: siprec, foo, bar"), 420, "Bad Extension, Unsupported: foo, bar"),
+        (request("INVITE", uri="http://x"), 416, "Unsupported URI Scheme"),
+        (request("INVITE", uri="x"), 400, "Bad Request-URI"),
+        (request("INVITE", *PACKED, body=b"x"), 415, "Unsupported Media Type, Accept-Encoding: identity"),
+    ],
+)
+def test_an_invite_that_the_stack_refuses_is_told_once_with_its_reason(invite, status, reason):
+    """However often it is repeated before the ACK."""
+    stack = new_stack()
+    stack.receive(invite, UDP, now=0.0)
+    event = only(stack)
+    assert isinstance(event, InviteRefused)
+    assert (event.request, event.flow, event.status, event.reason) == (invite, UDP, status, reason)
+    stack.receive(invite, UDP, now=0.1)
+    assert stack.events() == []
+    assert statuses(stack) == [status, status]
+
+
+def test_what_a_refusal_tells_of_the_peers_words_is_bounded():
+    stack = new_stack()
+    stack.receive(request("INVITE", "Require: " + "x" * 5_000), UDP, now=0.0)
+    assert len(only(stack).reason) == 200
+
+
+def test_a_malformed_invite_is_told_once_with_what_is_wrong_in_it():
+    stack = new_stack()
+    wire = request("INVITE").encode().replace(b"Content-Length: 0", b"Content-Length: 9")
+    for now in (0.0, 0.5, 1.5):
+        with pytest.raises(SipParseError) as caught:
+            parse_datagram(wire)
+        stack.receive_error(caught.value, UDP, now=now)
+    event = only(stack)
+    assert isinstance(event, InviteRefused)
+    assert event.status == 400
+    assert event.reason.endswith(": 9 bytes announced, 0 received: fragment suspected")
+    assert statuses(stack) == [400] * 3
+
+
+def test_each_invite_above_the_limit_of_transactions_is_told_once():
+    stack = new_stack(max_transactions=1)
+    stack.receive(request("INVITE"), UDP, now=0.0)
+    assert isinstance(only(stack), InviteReceived)
+    for number in (2, 3, 3, 2):
+        via = f"SIP/2.0/UDP h;branch=z9hG4bK{number};rport"
+        stack.receive(request("INVITE", via=via, call_id=str(number)), UDP, now=0.1)
+    refused = stack.events()
+    assert [(event.request.call_id, event.status) for event in refused] == [("2", 503), ("3", 503)]
+    assert statuses(stack) == [503] * 4
+
+
+@pytest.mark.parametrize(
+    "other", [request("OPTIONS", "Require: foo"), request("INVITE", to=OURS.format("gone")), request("BYE")]
+)
+def test_a_refused_request_that_would_begin_no_call_is_not_told(other):
+    stack = new_stack()
+    stack.receive(other, UDP, now=0.0)
+    assert stack.events() == []
+    assert len(statuses(stack)) == 1
+
+
+def test_a_refused_offer_in_a_dialog_is_not_told_as_a_refused_call():
+    stack, inside, _ = acknowledged()
+    stack.receive(inside("INVITE", 2, "Require: foo"), UDP, now=1.0)
+    assert statuses(stack)[-1] == 420
+    assert stack.events() == []
 
 
 def test_require_is_ignored_in_cancel_and_ack():
