@@ -58,7 +58,7 @@ class RtpConfig:
     """Media: ports, workers and the media tick."""
 
     address: str = key("127.0.0.1", kinds.address)
-    "Where RTP is received; a wildcard address gives each peer the local address that it reached."
+    "Where RTP is received; a wildcard address gives each peer the local address that it reached, `::` takes IPv4 too."
     ports: PortRange = key(PortRange(10_000, 31_999), kinds.ports)
     "Ports for RTP and RTCP, below the ephemeral range; one in use is skipped and counted."
     workers: int | None = key(None, kinds.auto_or(kinds.integer(1, 256)))

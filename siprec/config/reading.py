@@ -164,6 +164,12 @@ def _conflicts(config: Config, reading: _Reading) -> list[str]:
         )
     if len(set(sip.listen)) < len(sip.listen):
         problems.append("sip.listen: the same listener is there twice")
+    rtp = config.rtp.address
+    if sip.advertise is not None and rtp != "::" and (":" in sip.advertise) != (":" in rtp):
+        problems.append(
+            f"sip.advertise: peers would send RTP to {sip.advertise}, and rtp.address {rtp} is of the other IP version; "
+            "give both the same, or rtp.address `::`, which takes both"
+        )
     return problems
 
 

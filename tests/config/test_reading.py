@@ -188,6 +188,18 @@ def test_the_same_listener_twice_is_a_fault(tmp_path: Path) -> None:
     )
 
 
+def test_an_advertised_address_is_of_the_ip_version_of_the_rtp_sockets(tmp_path: Path) -> None:
+    """`::` takes IPv4 as well."""
+    for advertise, rtp in (("192.0.2.1", "0.0.0.0"), ("2001:db8::1", "::1"), ("192.0.2.1", "::")):
+        config = loaded(tmp_path, f'sip: {{advertise: "{advertise}"}}\nrtp: {{address: "{rtp}"}}')
+        assert config.sip.advertise == advertise
+    for advertise, rtp in (("192.0.2.1", "::1"), ("2001:db8::1", "0.0.0.0")):
+        (problem,) = problems(tmp_path, f'sip: {{advertise: "{advertise}"}}\nrtp: {{address: "{rtp}"}}')
+        assert problem.startswith(
+            f"sip.advertise: peers would send RTP to {advertise}, and rtp.address {rtp} "
+        )
+
+
 def test_differences_name_the_keys_that_changed(tmp_path: Path) -> None:
     old = loaded(tmp_path)
     new = loaded(tmp_path, "rtp: {tick_ms: 100}\nlog: {level: debug}")
