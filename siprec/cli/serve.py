@@ -10,7 +10,10 @@ from siprec.cli.options import ConfigFile, configuration
 
 
 def serve(config: ConfigFile = None) -> int:
-    """Run the recorder until Ctrl-C or SIGTERM; open recordings are finished first."""
+    """Run the recorder until Ctrl-C, SIGTERM or the end of its terminal; open recordings are finished first.
+
+    Without a terminal, SIGHUP takes over what can change while it runs.
+    """
     from siprec.daemon import serve as daemon  # only this command needs the daemon and all that it loads
 
     probe = f"{program(sys.argv[0])} probe"

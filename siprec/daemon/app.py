@@ -230,6 +230,7 @@ class App:
         if self._not_ready is None:
             self._notifier.reloading(monotonic_ns=time.monotonic_ns())
         changed = differences(self.config, config)
+        logs.set_level(logs.lower(self.config.log.level, config.log.level))  # what is said of the change
         fixed = [key for key in changed if key not in RELOADABLE]
         if fixed:
             log.warning("needs a restart: %s", ", ".join(fixed))
@@ -240,6 +241,7 @@ class App:
         with contextlib.suppress(StorageError):  # a disk that does not answer: as many as before
             self.calls.capacity = self._capacity(self.keeper.free_bytes())
         logs.set_level(self.config.log.level)
+        self.follower.set_level(self.config.log.level)
         if self._not_ready is None:
             self._notifier.ready(self._status())
 

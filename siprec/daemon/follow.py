@@ -1,7 +1,7 @@
 """The catalogue follows the journal in a process of its own, so that a busy database costs signalling nothing.
 
 `CatalogProcess` is the main process's side; `python -m siprec.daemon.follow ARGUMENTS` is the other. They talk in lines:
-`segment offset` (the journal is durable up to here) one way, a status as JSON the other. At the end of its input
+`segment offset` (the journal is durable up to here) and `level NAME` (log from here up) one way, a status as JSON the other. At the end of its input
 the process takes over what is left and ends.
 """
 
@@ -27,6 +27,7 @@ PERIOD_S = 0.25
 _RESTART_S = 1.0
 _NICE = 10
 _CLOSE_S = 10.0
+_LEVEL = "level"
 
 
 class CatalogProcess:
@@ -56,6 +57,11 @@ class CatalogProcess:
         """What the process last said."""
         return self._status
 
+    def set_level(self, level: str) -> None:
+        """Change the least important level that the process logs."""
+        self._arguments["log_level"] = level
+        self._say(f"{_LEVEL} {level}")
+
     def caught_up(self) -> bool:
         """Whether the catalogue has everything that is durable now."""
         return self._status.last_error is None and self._status.position >= self._durable()
@@ -73,7 +79,7 @@ class CatalogProcess:
         process = self._process
         if process is None or process.stdin is None:
             return
-        self._say(process.stdin)
+        self._say_durable()
         process.stdin.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), _CLOSE_S)
@@ -108,14 +114,18 @@ class CatalogProcess:
 
     async def _tell(self) -> None:
         while True:
-            if self._process is not None and self._process.stdin is not None:
-                self._say(self._process.stdin)
+            self._say_durable()
             await asyncio.sleep(PERIOD_S)
 
-    def _say(self, stdin: asyncio.StreamWriter) -> None:
+    def _say_durable(self) -> None:
         segment, offset = self._durable()
+        self._say(f"{segment} {offset}")
+
+    def _say(self, line: str) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
         with contextlib.suppress(ConnectionError, RuntimeError):  # it died: `_listen` sees to that
-            stdin.write(f"{segment} {offset}\n".encode())
+            self._process.stdin.write(f"{line}\n".encode())
 
 
 def main(argv: list[str]) -> int:
@@ -139,6 +149,9 @@ def main(argv: list[str]) -> int:
     reporter.start()
     for line in sys.stdin:
         segment, offset = line.split()
+        if segment == _LEVEL:
+            logs.set_level(offset)
+            continue
         durable = Position(int(segment), int(offset))
     follower.close()
     reporter.stop()

@@ -126,6 +126,11 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(level.upper())
 
 
+def lower(one: str, other: str) -> str:
+    """The one of two levels at which more is written."""
+    return min(one, other, key=lambda level: logging.getLevelNamesMapping()[level.upper()])
+
+
 def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
     """Whether `stream` goes to the journal: `$JOURNAL_STREAM` names its device and inode (systemd.exec(5))."""
     try:

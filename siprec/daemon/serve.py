@@ -31,7 +31,8 @@ _COLLECT_AT = (50_000, 20, 100)
 def serve(config: Config, reload: Callable[[], Config], *, probe: str = "siprec probe") -> int:
     """Run until SIGINT or SIGTERM; open recordings are finished first. Returns the exit status.
 
-    reload: reads the configuration again, for SIGHUP. probe: the command that places a test call. Raises StartError.
+    reload: reads the configuration again, for SIGHUP; started from a terminal, SIGHUP says that this was closed, and is an
+    end too. probe: the command that places a test call. Raises StartError.
     """
     gc.freeze()
     gc.set_threshold(*_COLLECT_AT)
@@ -44,10 +45,12 @@ def serve(config: Config, reload: Callable[[], Config], *, probe: str = "siprec 
 
 async def _serve(config: Config, reload: Callable[[], Config], probe: str, descriptors: int) -> int:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    ends = [signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if _has_terminal() else [])]
+    for number in ends:
         loop.add_signal_handler(number, stop.set)  # a second one changes nothing
     app = App(config, notifier=Notifier.from_environ(os.environ), descriptors=descriptors)
-    loop.add_signal_handler(signal.SIGHUP, _reload, app, reload)
+    if signal.SIGHUP not in ends:
+        loop.add_signal_handler(signal.SIGHUP, _reload, app, reload)
     try:
         await app.start()
         _say(_greeting(app, probe))
@@ -55,6 +58,11 @@ async def _serve(config: Config, reload: Callable[[], Config], probe: str, descr
     finally:
         finished = await app.stop()
     return 0 if finished else 1
+
+
+def _has_terminal() -> bool:
+    """Whether somebody types at our input."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def _reload(app: App, reload: Callable[[], Config]) -> None:

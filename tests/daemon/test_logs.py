@@ -123,3 +123,7 @@ def test_a_reader_that_stalls_costs_lines_not_time() -> None:
     thread.close()
     assert written(stream)[:2] == ["<6>INFO siprec: 0", "<6>INFO siprec: 1"]
     assert len(written(stream)) == logs.QUEUE_LINES + 100 - thread.dropped
+
+
+def test_of_two_levels_the_lower_one_writes_more() -> None:
+    assert (logs.lower("error", "info"), logs.lower("debug", "warning")) == ("info", "debug")

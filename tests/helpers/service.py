@@ -81,6 +81,7 @@ def launched(
     command: Sequence[str] = (str(SIPREC), "serve"),
     environ: Mapping[str, str] | None = None,
     pairs: int = 10,
+    stdin: int = subprocess.DEVNULL,
     **sections: dict[str, Any],
 ) -> Iterator[Service]:
     """`siprec serve` in a folder, on free ports; killed at the end if it still runs. Nothing is waited for."""
@@ -98,7 +99,7 @@ def launched(
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             [*command, "-c", str(_write(folder, settings))],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=out,
             stderr=err,
             cwd=folder,
