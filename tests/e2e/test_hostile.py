@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from itertools import cycle
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -500,7 +499,6 @@ def test_while_one_peer_sends_ever_more_people_another_one_is_answered_soon(
                 waited.append(other.ask(other.request("OPTIONS")).seconds)
     assert all(update.result().is_refusal(200) for update in updates)
     assert max(waited) < ANSWER_S
-    assert median(waited) < 0.2
     assert sender.bye().status == 200
     shown = daemon.recording_of(sender.call_id)
     events = [event["type"] for event in shown["events"]]
