@@ -279,7 +279,7 @@ class App:
         ):
             return
         leg = {} if alarm.leg is None else {"leg": alarm.leg}
-        live.event(time.monotonic_ns(), alarm.kind.value, **leg, text=alarm.text)
+        live.event(time.monotonic_ns(), alarm.kind.value, important=True, **leg, text=alarm.text)
 
     def _media_message(self, recording: MediaRecording, message: protocol.Message) -> None:
         live = self._live_of(recording)

@@ -74,7 +74,7 @@ class Calls:
         live.ended_by_peer, live.end_ns = by_peer, time.monotonic_ns()
         for dialog in live.dialogs:
             dialog.ended_unix_ns = live.unix_ns(live.end_ns)
-        live.event(live.end_ns, "ended", why=why, by_peer=by_peer)
+        live.event(live.end_ns, "ended", important=True, why=why, by_peer=by_peer)
         live.media.worker.close(live.media, live.end_ns)
 
 

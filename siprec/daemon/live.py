@@ -18,6 +18,8 @@ from siprec.sip.dialog import Dialog
 from siprec.storage import model
 from siprec.storage.timestamps import from_unix_ns, rfc3339
 
+IMPORTANT_EVENTS = 100
+"Room that is kept for the end of a recording and for alarms, whatever came before."
 MAX_EVENTS = 1000
 "Events kept per recording; what comes later is counted."
 _MORE_COUNTS = (
@@ -116,9 +118,9 @@ class LiveRecording:
     state: str = "recording"
     judgement: Judgement | None = None
 
-    def event(self, at_ns: int, type_: str, **data: Any) -> None:
-        """Note something, up to MAX_EVENTS."""
-        if len(self.events) >= MAX_EVENTS:
+    def event(self, at_ns: int, type_: str, *, important: bool = False, **data: Any) -> None:
+        """Note something, up to MAX_EVENTS; what is important has room beyond them."""
+        if len(self.events) >= MAX_EVENTS + (IMPORTANT_EVENTS if important else 0):
             self.events_left_out += 1
             return
         self.events.append(LiveEvent(at_ns, type_, data))

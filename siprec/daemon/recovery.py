@@ -65,6 +65,7 @@ async def _close(recording: model.Recording, keeper: Keeper) -> None:
         said.warning("recovered without its audio: %s", exc)
     else:
         recording.duration_s = round(frames / (recording.sample_rate or 1), 3)
+        recording.verdict.findings = [model.Finding(reason="interrupted", at_s=recording.duration_s)]
         said.info("recovered %.1f s", recording.duration_s)
     if path.parent.is_dir():
         keeper.save(path.parent, recording)

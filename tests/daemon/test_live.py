@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from siprec.daemon.live import MAX_EVENTS, LiveLeg, LiveRecording
+from siprec.daemon.live import IMPORTANT_EVENTS, MAX_EVENTS, LiveLeg, LiveRecording
 from siprec.media.protocol import LegReport, LegSpec
 from siprec.recording.verdict import Found
 
@@ -109,6 +109,17 @@ def test_deaths_of_workers_stand_on_the_clock_of_the_recording_and_are_bounded()
     for _ in range(MAX_EVENTS):
         live.interrupt(live.opened_ns)
     assert len(live.interrupted) == MAX_EVENTS
+
+
+def test_the_end_and_alarms_have_room_among_the_events_whatever_came_before():
+    live = ended(live_leg(report=report()))
+    for number in range(MAX_EVENTS + 5):
+        live.event(live.opened_ns, "participant_joined", number=number)
+    live.event(live.opened_ns, "ended", important=True)
+    assert (len(live.events), live.events[-1].type, live.events_left_out) == (MAX_EVENTS + 1, "ended", 5)
+    for _ in range(2 * IMPORTANT_EVENTS):
+        live.event(live.opened_ns, "no_media", important=True)
+    assert len(live.events) == MAX_EVENTS + IMPORTANT_EVENTS
 
 
 def test_what_the_disk_refused_is_behind_the_frames_of_the_file():

@@ -52,6 +52,8 @@ def test_a_call_cut_by_a_kill_is_recovered_up_to_about_the_last_second(
     assert "interrupted" in shown["verdict"]["reasons"]
     audio = read_audio(shown["path"])
     assert shown["duration_s"] == round(len(audio) / RATE, 3)
+    (finding,) = shown["verdict"]["findings"]
+    assert (finding["reason"], finding["at_s"]) == ("interrupted", shown["duration_s"])
     kept = [beginning(channel, one.packets) for channel, one in zip(audio.T, pair, strict=True)]
     at = assert_heard(audio[:, 0], kept[0]), assert_heard(audio[:, 1], kept[1])
     assert_aligned((left, right), at)
