@@ -299,7 +299,7 @@ class App:
         )
 
     def _document_failed(self, recording: str, error: StorageError) -> None:
-        self.alarms(AlarmKind.DISK_ERROR, str(error), recording=recording)
+        self.alarms(AlarmKind.DISK_ERROR, str(error), recording=recording or None)
 
 
 def worker_settings(config: Config) -> WorkerSettings:

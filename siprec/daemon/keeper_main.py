@@ -139,6 +139,13 @@ class KeeperProcess:
         shutil.rmtree(order.folder, ignore_errors=True)
         self._reply(order, None)
 
+    def _free(self) -> int:
+        """Bytes left; none on a disk that cannot say, for whoever waits must be replied to all the same."""
+        try:
+            return free_bytes(self._journal.directory)
+        except StorageError:
+            return 0
+
     def _check_room(self, needed: int) -> None:
         if free_bytes(self._journal.directory) < needed:
             raise StorageError(errno.ENOSPC, RESERVE, self._journal.directory.parent)
@@ -147,7 +154,7 @@ class KeeperProcess:
         reply = Reply(
             number=order.number,
             durable=self._journal.durable,
-            free=free_bytes(self._journal.directory),
+            free=self._free(),
             error=error,
         )
         with self._lock, contextlib.suppress(OSError):  # nobody is left to tell
