@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ from siprec.storage.wav import SampleFormat
 
 FORMATS = {"wav": SampleFormat.PCM16, "wav-g711": SampleFormat.MULAW}
 NO_SPACE = "no space for another call above storage.low_water_mb"
+TOO_SLOW = "the disk takes too long"
 TIMEOUT_S = 0.4
 "A disk that takes longer costs the call: its peer gets a final answer within 500 ms."
 
@@ -54,7 +56,7 @@ class Admission:
         try:
             room = self.space.room_for()
         except StorageError as exc:
-            return str(exc)
+            return TOO_SLOW if exc.errno == errno.ETIMEDOUT else str(exc)
         return None if room else NO_SPACE
 
     def take_ports(self, lines: Iterable[tuple[int, bool]], now: float) -> dict[int, PortPair]:
@@ -88,6 +90,8 @@ class Admission:
         except OutOfSpace as exc:
             raise NotAdmitted(str(exc)) from exc
         except StorageError as exc:
+            if exc.errno == errno.ETIMEDOUT:  # it has not answered for seconds
+                raise NotAdmitted(TOO_SLOW) from exc
             raise NotAdmitted(str(exc), told=_told(exc)) from exc
 
     async def take_disk(
@@ -118,7 +122,7 @@ class Admission:
             if isinstance(exc, StorageError):
                 raise NotAdmitted(str(exc), told=_told(exc)) from exc
             if isinstance(exc, TimeoutError):
-                raise NotAdmitted("the disk takes too long") from exc
+                raise NotAdmitted(TOO_SLOW) from exc
             raise
 
     def take_back(self, live: LiveRecording) -> None:
