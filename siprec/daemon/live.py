@@ -92,6 +92,7 @@ class LiveRecording:
     audio: Path
     format: str
     rate: int
+    "Of the file [Hz]; the most that is allowed, until it is fixed."
     started: datetime
     opened_ns: int
     "Monotonic, at admission."
