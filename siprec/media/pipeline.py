@@ -215,15 +215,13 @@ class Pipeline:
         for row in wanted[fresh & (kind == EVENT)].tolist():
             start = int(columns.offset[row])
             payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
-            digit = self.digits.packet(
+            result.digits += self.digits.packet(
                 int(rows.leg[row]),
                 int(columns.ssrc[row]),
                 int(columns.timestamp[row]),
                 payload,
                 int(arrival[row]),
             )
-            if digit is not None:
-                result.digits.append(digit)
         raw = wanted[fresh & (kind == RAW)]
         if raw.size:
             self._note_raw(rows.leg[raw], arrival[raw])

@@ -258,7 +258,7 @@ class MediaWorker:
         reports = []
         for number in recording.legs:
             self._note_gaps(np.arange(2 * number, 2 * number + 2), final=True)
-            if (digit := self.pipeline.digits.close(number)) is not None:
+            for digit in self.pipeline.digits.close(number):
                 self._event(number, "dtmf", digit.at_ns, digit=digit.digit)
             leg = self._roster.legs.pop(number)
             row = self.pipeline.legs[number]
@@ -308,6 +308,7 @@ class MediaWorker:
                 "receive_errors": self._receiver.errors,
                 "clock_steps": self._clock.steps,
                 "rtcp_malformed": self._rtcp.malformed,
+                "dtmf_malformed": self.pipeline.digits.malformed,
                 "commands_refused": self._roster.refused,
                 "dump_errors": self.writer.dump_errors,
                 **more,
