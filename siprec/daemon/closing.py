@@ -109,15 +109,11 @@ class Closing:
                     recording=live.id,
                     leg=leg.id,
                 )
-            if counts["undecodable"]:
-                kept = (
-                    f"{counts['undecodable'] - counts['not_kept']} of them kept"
-                    if counts["not_kept"]
-                    else "kept"
-                )
+            if raw := counts["undecodable"] + counts["t38"]:
+                kept = f"{raw - counts['not_kept']} of them kept" if counts["not_kept"] else "kept"
                 self._alarms(
                     AlarmKind.UNDECODABLE,
-                    f"{counts['undecodable']} packets without a decoder, {kept} in {leg.spec.dump}",
+                    f"{raw} packets without a decoder, {kept} in {leg.spec.dump}",
                     recording=live.id,
                     leg=leg.id,
                 )

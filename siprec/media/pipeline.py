@@ -25,8 +25,9 @@ from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.source import admit
-from siprec.rtp.state import new_legs, new_streams
+from siprec.rtp.state import new_legs, new_streams, note_span
 from siprec.rtp.timeline import Batch, Placement, Timeline
+from siprec.rtp.udptl import confirm, sequence_numbers
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -130,10 +131,38 @@ class Pipeline:
         broken = (kind == packet.BROKEN) | (kind == packet.SHORT) | rows.cut
         np.add.at(legs["rtcp"], leg[rtcp], 1)
         np.add.at(legs["broken"], leg[broken], 1)
-        np.add.at(legs["foreign"], leg[~good & ~rtcp & ~broken], 1)
+        fax = self._take_fax(rows, arrival, np.flatnonzero((kind == packet.T38) & ~broken), result)
+        told = rtcp | broken
+        told[fax] = True
+        for value, name in ((packet.STUN, "stun"), (packet.DTLS, "dtls")):
+            told |= kind == value
+            np.add.at(legs[name], leg[(kind == value) & ~broken], 1)
+        np.add.at(legs["foreign"], leg[~good & ~told], 1)
         for row in np.flatnonzero(rtcp).tolist():
             data = rows.data[row, : rows.length[row]].tobytes()
             result.rtcp.append((int(leg[row]), int(arrival[row]), int(rows.source[row]), data))
+
+    def _take_fax(self, rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> I64:
+        """Keep what is surely T.38 as it came, of the rows `which` that look like it; returns these."""
+        legs, leg = self.legs, rows.leg[which]
+        open_ = (legs["end_ns"][leg] == 0) | (arrival[which] <= legs["end_ns"][leg])
+        source = rows.source[which]
+        near = (source == legs["source"][leg]) | (source == legs["sdp_source"][leg])
+        which = which[open_ & (near | ((legs["source"][leg] == 0) & (legs["sdp_source"][leg] == 0)))]
+        if not which.size:
+            return which
+        which = which[confirm(legs, rows.leg[which], sequence_numbers(rows.data[which]))]
+        np.add.at(legs["t38"], rows.leg[which], 1)
+        note_span(legs, "t38", rows.leg[which], arrival[which])
+        self._keep(rows, arrival, which, result)
+        return which
+
+    @staticmethod
+    def _keep(rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> None:
+        """Give the rows `which` to the leg's rtpdump, as they came."""
+        for row in which.tolist():
+            data = rows.data[row, : rows.length[row]].tobytes()
+            result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
 
     def _take(
         self,
@@ -223,15 +252,5 @@ class Pipeline:
                 int(arrival[row]),
             )
         raw = wanted[fresh & (kind == RAW)]
-        if raw.size:
-            self._note_raw(rows.leg[raw], arrival[raw])
-        for row in raw.tolist():
-            data = rows.data[row, : rows.length[row]].tobytes()
-            result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
-
-    def _note_raw(self, leg: I64, arrival: I64) -> None:
-        """When the first and the last packet without a decoder came. Rows of a leg in order of arrival."""
-        groups, legs = Groups.of(leg), self.legs
-        fresh = legs["raw_first_ns"][groups.key] == 0
-        legs["raw_first_ns"][groups.key[fresh]] = arrival[groups.starts[fresh]]
-        legs["raw_last_ns"][groups.key] = arrival[groups.last]
+        note_span(legs, "raw", rows.leg[raw], arrival[raw])
+        self._keep(rows, arrival, raw, result)

@@ -36,6 +36,7 @@ from siprec.storage.rtpdump import RtpdumpHeader
 
 I64 = npt.NDArray[np.int64]
 _GAP_TICKS = 5
+_RTP_VERSION = 2
 _TURNS = 5
 "A part of the legs reports at a time."
 
@@ -200,6 +201,7 @@ class MediaWorker:
                 leg.dump = self._open_dump(leg)
             for _, data in packets:
                 name, _ = leg.spec.payloads.get(data[1] & 0x7F, (UNKNOWN.name, 0))
+                name = name if data[0] >> 6 == _RTP_VERSION else "t38"
                 leg.dumped[name] = None
             self.writer.put(Dump(file=leg.dump, packets=packets))
 
