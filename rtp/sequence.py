@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from siprec.rtp.encrypted import look_anew
 from siprec.rtp.packet import Bool
 from siprec.rtp.state import HISTORY, LATE_NONE, Rows
 
@@ -171,6 +172,7 @@ def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:
     stream["received"] = 0
     stream["odd_seq"] = -1
     stream["late_dev"] = LATE_NONE
+    look_anew(stream)
     stream["transit"], stream["jitter"] = np.nan, 0.0
 
 

@@ -63,6 +63,9 @@ LEG: np.dtype[Any] = _record(
         ("undecodable", "i8"),
         ("raw_first_ns", "i8"),  # arrival of the first packet without a decoder, 0 if none
         ("raw_last_ns", "i8"),
+        ("probable_srtp", "i8"),  # of these, of a stream that looks encrypted
+        ("probable_srtp_first_ns", "i8"),
+        ("probable_srtp_last_ns", "i8"),
         ("stun", "i8"),
         ("dtls", "i8"),
         ("t38", "i8"),
@@ -96,6 +99,14 @@ STREAM: np.dtype[Any] = _record(
         ("lead_before", "f8"),  # of the window before
         ("lead_base", "f8"),  # where the stream stood at first
         ("heard", "i8"),  # packets in this window
+        ("secret", "u1"),  # whether it looks encrypted, see siprec.rtp.encrypted
+        ("look_tag", "u1"),  # bytes of its packets beyond their time
+        ("looked", "i4"),  # packets seen while undecided
+        ("look_plain", "i4"),
+        ("look_tags", "i4"),
+        ("look_seq", "i4"),  # of the last packet looked at
+        ("look_ts", "u4"),
+        ("look_size", "i4"),
         ("transit", "f8"),  # RFC 3550 A.8, in samples
         ("jitter", "f8"),
     ]

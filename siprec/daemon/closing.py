@@ -72,6 +72,15 @@ class Closing:
                 return
             if store == "masked":
                 data["digit"] = "x"
+        if message.type == "probable_srtp":
+            self._alarms(
+                AlarmKind.PROBABLE_SRTP,
+                "packets look encrypted though the SDP has no keys for them; they are kept as they came, see how the SBC "
+                "forks encrypted calls",
+                recording=live.id,
+                leg=leg.id if leg is not None else None,
+            )
+            return  # an alarm is an event of its recording
         live.event(message.at_ns, message.type, leg=leg.id if leg is not None else None, **data)
 
     async def _closed(self, live: LiveRecording, closed: protocol.Closed) -> None:

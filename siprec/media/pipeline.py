@@ -17,6 +17,7 @@ from siprec.media.rings import Rings
 from siprec.media.store import StateStore
 from siprec.rtp import packet
 from siprec.rtp.dtmf import Digit, DigitCollector
+from siprec.rtp.encrypted import TRAILER, SecretWatch
 from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups
 from siprec.rtp.loss import LossGap
@@ -47,6 +48,8 @@ class BatchResult:
     gaps: list[LossGap] = field(default_factory=list)
     sources: list[tuple[int, int]] = field(default_factory=list)
     "(leg, source key) of each leg that was latched to a source."
+    secret: list[tuple[int, int]] = field(default_factory=list)
+    "(leg, arrival ns of the packet that showed it) of each stream that turned out to look encrypted."
     raw: list[tuple[int, int, bytes]] = field(default_factory=list)
     "(leg, arrival ns, packet) of packets without a decoder."
     rtcp: list[tuple[int, int, int, bytes]] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Pipeline:
         self.codecs_seen = np.zeros((legs, len(CODECS)), np.bool_)
         "Which codecs arrived on a leg, by codec number."
         self.timeline = Timeline(self.legs, self.streams, store.history, hold_back_s=hold_back_s)
+        self.secrets = SecretWatch(self.streams)
         self.digits = DigitCollector()
 
     def process(self, rows: ReceivedRows, arrival: I64) -> BatchResult:
@@ -182,6 +186,9 @@ class Pipeline:
         if muted.any():  # received, so that nothing is missing, but not taken
             kind = np.where(muted, LEFT_OUT, kind)
             np.add.at(self.legs["discarded"], leg[muted], 1)
+        hidden = self.secrets.hidden(leg, columns.ssrc[wanted])
+        if hidden is not None:
+            kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
         batch = Batch(
             number=number,
@@ -197,10 +204,53 @@ class Pipeline:
         result.changes, result.events, result.gaps = placed.changes, placed.events, placed.gaps
         self._decode(rows, columns, wanted, codec, batch, placed)
         groups = Groups.of(leg)
+        if hidden is not None:
+            self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
+        self._look_for_secrets(rows, columns, wanted, codec, batch, placed.fresh, groups, result)
         self.legs["octets"][groups.key] += np.add.reduceat(size, groups.starts)
         self.codecs_seen[leg, codec] = True
         if (kind != AUDIO).any():
             self._take_others(rows, arrival, columns, wanted, kind, placed.fresh, result)
+
+    def _note_hidden(self, leg: I64, arrival: I64) -> None:
+        np.add.at(self.legs["probable_srtp"], leg, 1)
+        note_span(self.legs, "probable_srtp", leg, arrival)
+
+    def _look_for_secrets(
+        self,
+        rows: ReceivedRows,
+        columns: PacketColumns,
+        wanted: I64,
+        codec: npt.NDArray[np.uint8],
+        batch: Batch,
+        fresh: Bool,
+        groups: Groups,
+        result: BatchResult,
+    ) -> None:
+        """Look whether streams that began lately are encrypted, each by its packets of this batch."""
+        undecided = self.secrets.undecided(groups.key)
+        starts = dict(zip(groups.key.tolist(), range(groups.key.size), strict=True)) if undecided else {}
+        for stream in undecided:
+            leg = stream >> 1
+            span = groups.rows(starts[leg])
+            mine = np.flatnonzero(batch.ssrc[span] == self.streams["ssrc"][stream]) + span.start
+            some = mine[batch.audio[mine] & fresh[mine] & (_SAMPLES_PER_BYTE[codec[mine]] > 0)]
+            row = wanted[some]
+            bytes_of = [
+                rows.data[r, columns.offset[r] : columns.offset[r] + columns.size[r] - TRAILER]
+                for r in row.tolist()
+                if columns.size[r] > TRAILER
+            ]
+            if self.secrets.look(
+                stream,
+                seen=mine.size,
+                seq=batch.seq[some],
+                timestamp=batch.timestamp[some],
+                size=columns.size[row].astype(np.int64),
+                bytes_per_unit=1.0 / _SAMPLES_PER_BYTE[codec[some]],
+                payload=np.concatenate(bytes_of) if bytes_of else np.zeros(0, np.uint8),
+            ):
+                result.secret.append((leg, int(batch.arrival_ns[some[-1]])))
 
     def _decode(
         self,

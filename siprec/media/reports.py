@@ -23,6 +23,7 @@ _COUNTS = (
     "broken",
     "capped",
     "undecodable",
+    "probable_srtp",
     "stun",
     "dtls",
     "t38",
@@ -31,7 +32,7 @@ _COUNTS = (
     "noise",
     "events",
 )
-_SPANS = {"undecodable": "raw", "t38": "t38"}
+_SPANS = {"undecodable": "raw", "probable_srtp": "probable_srtp", "t38": "t38"}
 "Spans of a leg's row by the verdict's reason."
 
 

@@ -157,6 +157,9 @@ class MediaWorker:
                 self._event(event.leg, "timestamp_jump", recording.time_of(event.p), moved_s=round(moved, 3))
         for leg, key in result.sources:
             self._event(leg, "source", None, address=source_text(key))
+        for leg, at_ns in result.secret:
+            if not self._roster.legs[leg].events["probable_srtp"]:
+                self._event(leg, "probable_srtp", at_ns)
         for digit in result.digits:
             self._event(digit.leg, "dtmf", digit.at_ns, digit=digit.digit)
         if result.raw:

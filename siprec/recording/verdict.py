@@ -9,6 +9,7 @@
 | `late`              | packets arrived after their place was written                               |
 | `dropped`           | the kernel dropped packets because we were too slow, or there was no room   |
 | `undecodable`       | packets without a decoder; they are kept as they came                       |
+| `probable_srtp`     | of these, packets that look encrypted, and we have no key                   |
 | `t38`               | a fax; its packets are kept as they came                                    |
 | `dtls`, `stun`      | no media, or none that can be decoded, but the peer tried to agree on keys  |
 |                     | or to find a path                                                           |
@@ -24,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 GAP_S = 1.0
-_KEPT, _EXPLAINING = ("undecodable", "t38"), ("dtls", "stun")
+_KEPT, _EXPLAINING = ("undecodable", "probable_srtp", "t38"), ("dtls", "stun")
 "Counts of a leg that are reasons: always, or where nothing could be recorded."
 MAX_FINDINGS = 200
 "Findings listed per recording; the reasons are complete all the same."
@@ -44,6 +45,7 @@ class LegEvidence:
     late: int = 0
     dropped: int = 0
     undecodable: int = 0
+    probable_srtp: int = 0
     t38: int = 0
     dtls: int = 0
     stun: int = 0
@@ -188,6 +190,7 @@ _ORDER = (
     "late",
     "dropped",
     "undecodable",
+    "probable_srtp",
     "t38",
     "dtls",
     "stun",

@@ -20,6 +20,7 @@ ENOUGH = {
     "late": 0,
     "dropped": 0,
     "undecodable": 0,
+    "probable_srtp": 0,
     "t38": 0,
     "dtls": 0,
     "stun": 0,
