@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from siprec.rtp.encrypted import look_anew
 from siprec.rtp.packet import Bool
 from siprec.rtp.state import HISTORY, LATE_NONE, Rows
 
@@ -173,6 +174,7 @@ def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:
     stream["odd_seq"] = -1
     stream["codec_clock"], stream["clock"], stream["numbered"] = 0, 1, 0
     stream["late_dev"] = LATE_NONE
+    look_anew(stream)
     stream["transit"], stream["jitter"] = np.nan, 0.0
 
 

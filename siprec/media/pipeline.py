@@ -21,6 +21,7 @@ from siprec.media.sound import IDLE_NS, Packet, StreamSound
 from siprec.media.store import StateStore
 from siprec.rtp import packet
 from siprec.rtp.dtmf import Digit, DigitCollector
+from siprec.rtp.encrypted import TRAILER, SecretWatch
 from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups
 from siprec.rtp.loss import LossGap
@@ -29,8 +30,9 @@ from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.source import admit
-from siprec.rtp.state import new_legs, new_streams
+from siprec.rtp.state import new_legs, new_streams, note_span
 from siprec.rtp.timeline import Batch, Placement, Timeline
+from siprec.rtp.udptl import confirm, sequence_numbers
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -55,6 +57,8 @@ class BatchResult:
     "(leg, source key) of each leg that was latched to a source."
     resampled: list[tuple[int, Codec]] = field(default_factory=list)
     "(leg, codec) the first time that a leg's sound has to be brought to the file's rate."
+    secret: list[tuple[int, int]] = field(default_factory=list)
+    "(leg, arrival ns of the packet that showed it) of each stream that turned out to look encrypted."
     raw: list[tuple[int, int, bytes]] = field(default_factory=list)
     "(leg, arrival ns, packet) of packets without a decoder."
     rtcp: list[tuple[int, int, int, bytes]] = field(default_factory=list)
@@ -87,6 +91,7 @@ class Pipeline:
         self.codecs_seen = np.zeros((legs, len(CODECS)), np.bool_)
         "Which codecs arrived on a leg, by codec number."
         self.timeline = Timeline(self.legs, self.streams, store.history, hold_back_s=hold_back_s)
+        self.secrets = SecretWatch(self.streams)
         self.digits = DigitCollector()
 
     def process(self, rows: ReceivedRows, arrival: I64) -> BatchResult:
@@ -179,10 +184,38 @@ class Pipeline:
         broken = (kind == packet.BROKEN) | (kind == packet.SHORT) | rows.cut
         np.add.at(legs["rtcp"], leg[rtcp], 1)
         np.add.at(legs["broken"], leg[broken], 1)
-        np.add.at(legs["foreign"], leg[~good & ~rtcp & ~broken], 1)
+        fax = self._take_fax(rows, arrival, np.flatnonzero((kind == packet.T38) & ~broken), result)
+        told = rtcp | broken
+        told[fax] = True
+        for value, name in ((packet.STUN, "stun"), (packet.DTLS, "dtls")):
+            told |= kind == value
+            np.add.at(legs[name], leg[(kind == value) & ~broken], 1)
+        np.add.at(legs["foreign"], leg[~good & ~told], 1)
         for row in np.flatnonzero(rtcp).tolist():
             data = rows.data[row, : rows.length[row]].tobytes()
             result.rtcp.append((int(leg[row]), int(arrival[row]), int(rows.source[row]), data))
+
+    def _take_fax(self, rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> I64:
+        """Keep what is surely T.38 as it came, of the rows `which` that look like it; returns these."""
+        legs, leg = self.legs, rows.leg[which]
+        open_ = (legs["end_ns"][leg] == 0) | (arrival[which] <= legs["end_ns"][leg])
+        source = rows.source[which]
+        near = (source == legs["source"][leg]) | (source == legs["sdp_source"][leg])
+        which = which[open_ & (near | ((legs["source"][leg] == 0) & (legs["sdp_source"][leg] == 0)))]
+        if not which.size:
+            return which
+        which = which[confirm(legs, rows.leg[which], sequence_numbers(rows.data[which]))]
+        np.add.at(legs["t38"], rows.leg[which], 1)
+        note_span(legs, "t38", rows.leg[which], arrival[which])
+        self._keep(rows, arrival, which, result)
+        return which
+
+    @staticmethod
+    def _keep(rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> None:
+        """Give the rows `which` to the leg's rtpdump, as they came."""
+        for row in which.tolist():
+            data = rows.data[row, : rows.length[row]].tobytes()
+            result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
 
     def _take_all(
         self,
@@ -229,6 +262,9 @@ class Pipeline:
         if muted.any():  # received, so that nothing is missing, but not taken
             kind = np.where(muted, LEFT_OUT, kind)
             np.add.at(self.legs["discarded"], leg[muted], 1)
+        hidden = self.secrets.hidden(leg, columns.ssrc[wanted])
+        if hidden is not None:
+            kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
         slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != self.legs["rate"][leg]))
         payloads: dict[int, bytes] = {}
@@ -259,10 +295,53 @@ class Pipeline:
         else:
             self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
         groups = Groups.of(leg)
+        if hidden is not None:
+            self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
+        self._look_for_secrets(rows, columns, wanted, codec, batch, placed.fresh, groups, result)
         self.legs["octets"][groups.key] += np.add.reduceat(size, groups.starts)
         self.codecs_seen[leg, codec] = True
         if (kind != AUDIO).any():
             self._take_others(rows, arrival, columns, wanted, kind, placed.fresh, result)
+
+    def _note_hidden(self, leg: I64, arrival: I64) -> None:
+        np.add.at(self.legs["probable_srtp"], leg, 1)
+        note_span(self.legs, "probable_srtp", leg, arrival)
+
+    def _look_for_secrets(
+        self,
+        rows: ReceivedRows,
+        columns: PacketColumns,
+        wanted: I64,
+        codec: npt.NDArray[np.uint8],
+        batch: Batch,
+        fresh: Bool,
+        groups: Groups,
+        result: BatchResult,
+    ) -> None:
+        """Look whether streams that began lately are encrypted, each by its packets of this batch."""
+        undecided = self.secrets.undecided(groups.key)
+        starts = dict(zip(groups.key.tolist(), range(groups.key.size), strict=True)) if undecided else {}
+        for stream in undecided:
+            leg = stream >> 1
+            span = groups.rows(starts[leg])
+            mine = np.flatnonzero(batch.ssrc[span] == self.streams["ssrc"][stream]) + span.start
+            some = mine[batch.audio[mine] & fresh[mine] & (_SAMPLES_PER_BYTE[codec[mine]] > 0)]
+            row = wanted[some]
+            bytes_of = [
+                rows.data[r, columns.offset[r] : columns.offset[r] + columns.size[r] - TRAILER]
+                for r in row.tolist()
+                if columns.size[r] > TRAILER
+            ]
+            if self.secrets.look(
+                stream,
+                seen=mine.size,
+                seq=batch.seq[some],
+                timestamp=batch.timestamp[some],
+                size=columns.size[row].astype(np.int64),
+                bytes_per_unit=1.0 / _SAMPLES_PER_BYTE[codec[some]],
+                payload=np.concatenate(bytes_of) if bytes_of else np.zeros(0, np.uint8),
+            ):
+                result.secret.append((leg, int(batch.arrival_ns[some[-1]])))
 
     def _decode(
         self,
@@ -396,25 +475,13 @@ class Pipeline:
         for row in wanted[fresh & (kind == EVENT)].tolist():
             start = int(columns.offset[row])
             payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
-            digit = self.digits.packet(
+            result.digits += self.digits.packet(
                 int(rows.leg[row]),
                 int(columns.ssrc[row]),
                 int(columns.timestamp[row]),
                 payload,
                 int(arrival[row]),
             )
-            if digit is not None:
-                result.digits.append(digit)
         raw = wanted[fresh & (kind == RAW)]
-        if raw.size:
-            self._note_raw(rows.leg[raw], arrival[raw])
-        for row in raw.tolist():
-            data = rows.data[row, : rows.length[row]].tobytes()
-            result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
-
-    def _note_raw(self, leg: I64, arrival: I64) -> None:
-        """When the first and the last packet without a decoder came. Rows of a leg in order of arrival."""
-        groups, legs = Groups.of(leg), self.legs
-        fresh = legs["raw_first_ns"][groups.key] == 0
-        legs["raw_first_ns"][groups.key[fresh]] = arrival[groups.starts[fresh]]
-        legs["raw_last_ns"][groups.key] = arrival[groups.last]
+        note_span(legs, "raw", rows.leg[raw], arrival[raw])
+        self._keep(rows, arrival, raw, result)

@@ -148,8 +148,8 @@ class LegReport:
     "Behind the last sample of its audio."
     gaps: list[tuple[float, float, int]]
     "(from, to, packets) of what is missing, at most 1000; 0 packets: they came, but too late."
-    undecodable_at: tuple[float, float] | None
-    "Arrival of the first and the last packet without a decoder."
+    spans: dict[str, tuple[float, float]]
+    "Arrival of the first and the last packet of what could not be recorded, by the verdict's reason."
     sender_packets: int | None
     "Packets that came, are missing by number, or that senders count beyond; None if no sender reported."
 

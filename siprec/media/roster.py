@@ -18,6 +18,7 @@ from siprec.media.rate import LOWEST
 from siprec.media.recordings import LegState, RecordingState
 from siprec.media.rings import BLOCK, REACH
 from siprec.media.store import BLOCK_TABLE
+from siprec.rtp.encrypted import look_anew
 from siprec.rtp.source import source_key
 from siprec.rtp.state import NO_CEILING
 from siprec.storage.fileops import StorageError
@@ -224,6 +225,7 @@ class Roster:
         key = source_key(*spec.remote) if spec.remote else 0
         if key != row["sdp_source"]:
             row["sdp_source"], row["source"] = key, 0
+            look_anew(self._pipeline.streams[2 * spec.leg : 2 * spec.leg + 2])
         muted = row["mute_until"] == _UNTIL_FURTHER_NOTICE
         if muted and spec.active:
             row["mute_until"] = at_ns

@@ -37,6 +37,7 @@ from siprec.storage.rtpdump import RtpdumpHeader
 
 I64 = npt.NDArray[np.int64]
 _GAP_TICKS = 5
+_RTP_VERSION = 2
 _TURNS = 5
 "A part of the legs reports at a time."
 
@@ -169,6 +170,9 @@ class MediaWorker:
             self._event(leg, "resampled", None, codec=codec.name, rate=codec.rate, file_rate=rate)
         for leg, key in result.sources:
             self._event(leg, "source", None, address=source_text(key))
+        for leg, at_ns in result.secret:
+            if not self._roster.legs[leg].events["probable_srtp"]:
+                self._event(leg, "probable_srtp", at_ns)
         for digit in result.digits:
             self._event(digit.leg, "dtmf", digit.at_ns, digit=digit.digit)
         if result.raw:
@@ -213,7 +217,8 @@ class MediaWorker:
                 leg.dump = self._open_dump(leg)
             for _, data in packets:
                 known = leg.spec.payloads.get(data[1] & 0x7F)
-                leg.dumped[known[0] if known else UNKNOWN.name] = None
+                name = known[0] if known else UNKNOWN.name
+                leg.dumped[name if data[0] >> 6 == _RTP_VERSION else "t38"] = None
             self.writer.put(Dump(file=leg.dump, packets=packets))
 
     def _open_dump(self, leg: LegState) -> DumpFile:
@@ -275,7 +280,7 @@ class MediaWorker:
         reports = []
         for number in recording.legs:
             self._note_gaps(np.arange(2 * number, 2 * number + 2), final=True)
-            if (digit := self.pipeline.digits.close(number)) is not None:
+            for digit in self.pipeline.digits.close(number):
                 self._event(number, "dtmf", digit.at_ns, digit=digit.digit)
             leg = self._roster.legs.pop(number)
             row = self.pipeline.legs[number]
@@ -325,6 +330,7 @@ class MediaWorker:
                 "receive_errors": self._receiver.errors,
                 "clock_steps": self._clock.steps,
                 "rtcp_malformed": self._rtcp.malformed,
+                "dtmf_malformed": self.pipeline.digits.malformed,
                 "commands_refused": self._roster.refused,
                 "dump_errors": self.writer.dump_errors,
                 **more,

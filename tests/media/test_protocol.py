@@ -65,7 +65,7 @@ def report(gaps: int = 1, ssrcs: int = 2) -> LegReport:
         last_at=None,
         covered_until=12.000125,
         gaps=[(1.00125 + i, 1.02125 + i, 1) for i in range(gaps)],
-        undecodable_at=(1.5, 2.25),
+        spans={"undecodable": (1.5, 2.25), "t38": (3.0, 4.0)},
         sender_packets=None,
     )
 
@@ -107,8 +107,7 @@ def test_every_message_arrives_as_it_was_sent(pair, message):
         assert isinstance(expected, Closed)
         leg, sent = expected.legs[0], message.legs[0]
         assert [tuple(gap) for gap in leg.gaps] == sent.gaps
-        assert leg.undecodable_at is not None
-        assert tuple(leg.undecodable_at) == sent.undecodable_at
+        assert {reason: tuple(span) for reason, span in leg.spans.items()} == sent.spans
     assert received[0] == expected
 
 
