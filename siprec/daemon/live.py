@@ -24,6 +24,7 @@ MAX_EVENTS = 1000
 "Events kept per recording; what comes later is counted."
 _MORE_COUNTS = (
     "octets",
+    "recovered",
     "foreign",
     "broken",
     "capped",
