@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.helpers.media_rig import FRAME, MediaRig, S, Speaker
 
 from siprec.codecs import g711
 from siprec.media import protocol
 from siprec.storage.rtpdump import RtpdumpReader
+from tests.helpers.media_rig import FRAME, MediaRig, S, Speaker
 
 L16_8, L16_16, L16_48, GSM, RED, PCMA = 96, 97, 98, 3, 99, 8
 PAYLOADS = {
