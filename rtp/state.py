@@ -34,6 +34,15 @@ LEG: np.dtype[Any] = _record(
     [
         ("active", "u1"),
         ("current", "u1"),  # which of its two streams is sending now
+        (
+            "sender",
+            "u1",
+        ),  # 1 + the stream that is recorded while another sends, 0 for none; see siprec.rtp.senders
+        ("contest", "u1"),  # the other goes on beside it
+        ("rivals", "i4"),  # packets of the other until that was known
+        ("sender_ns", "i8"),
+        ("rival_ns", "i8"),
+        ("rival_last_ns", "i8"),
         ("segments", "i4"),  # times the leg was anchored to arrival
         ("rate", "i4"),  # samples a second
         ("epoch_ns", "i8"),
@@ -66,6 +75,9 @@ LEG: np.dtype[Any] = _record(
         ("probable_srtp", "i8"),  # of these, of a stream that looks encrypted
         ("probable_srtp_first_ns", "i8"),
         ("probable_srtp_last_ns", "i8"),
+        ("second_sender", "i8"),  # packets of a second sender
+        ("second_sender_first_ns", "i8"),
+        ("second_sender_last_ns", "i8"),
         ("stun", "i8"),
         ("dtls", "i8"),
         ("t38", "i8"),

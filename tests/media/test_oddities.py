@@ -27,6 +27,12 @@ def placed(length: int, *parts: tuple[int, np.ndarray]) -> np.ndarray:
     return out
 
 
+def find(audio: np.ndarray, wanted: np.ndarray) -> int:
+    """Where `wanted` stands in `audio`, sample by sample; -1 if it does not."""
+    heads = np.flatnonzero(audio[: len(audio) - len(wanted) + 1] == wanted[0])
+    return next((int(i) for i in heads if (audio[i : i + len(wanted)] == wanted).all()), -1)
+
+
 def dumped(path: Path) -> list[bytes]:
     return [packet.data for packet in RtpdumpReader(path.read_bytes())]
 
@@ -162,3 +168,98 @@ def test_a_worker_that_takes_over_still_knows_the_stream(rig):
         if i == 4:
             media.replace_worker()
     assert 50 <= media.hang_up().legs[0].counts["probable_srtp"] <= 70
+
+
+# -- two senders at once (INTEROP 3.10, 3.11) --
+
+
+def same_source(media, leg: int, count: int):
+    """Speakers that send to a leg from one address."""
+    speakers = [media.speaker(leg) for _ in range(count)]
+    for one in speakers[1:]:
+        one.sock.close()
+        one.sock = speakers[0].sock.dup()
+    return speakers
+
+
+def test_interop_3_10_two_senders_at_once_are_never_mixed(rig, tmp_path):
+    media = rig()
+    recording = media.open([media.spec(0, 0), media.spec(1, 1)])
+    first, second = same_source(media, 0, 2)
+    other = media.speaker(1)
+    for i in range(12):
+        first.say()
+        if 2 <= i < 8:
+            second.say()
+        other.say()
+        media.tick()
+    closed = media.hang_up()
+    (event,) = media.events("second_sender")
+    assert (event.leg, event.data) == (0, {"ssrc": second.ssrc})
+    leg = closed.legs[0]
+    assert (leg.counts["packets"], leg.counts["second_sender"], leg.counts["undecodable"]) == (180, 50, 0)
+    assert leg.counts["not_kept"] == 0
+    assert leg.spans == {"second_sender": pytest.approx((4 * TICK_S, 8 * TICK_S))}
+    assert leg.codecs == ["PCMU"]
+    assert leg.ssrcs == [first.ssrc, second.ssrc]
+    kept = dumped(tmp_path / "leg0.rtpdump")
+    words = np.frombuffer(b"".join(data[12:] for data in kept), np.uint8)
+    assert (g711.ULAW[words] == second.said[10 * FRAME :]).all()
+    audio = recording.read()
+    # a tick is the finest that arrivals of this rig differ: one of the second is over the first before it is clear
+    mixed = slice(3 * TICK, 4 * TICK)
+    expected = placed(len(audio), (TICK, first.said))
+    assert (np.delete(audio[:, 0], mixed) == np.delete(expected, mixed)).all()
+    assert (audio[:, 1] == placed(len(audio), (TICK, other.said))).all()
+
+
+def test_interop_3_10_the_second_sender_is_recorded_once_the_first_is_silent(rig):
+    media = rig()
+    recording = media.open([media.spec(0, 0)])
+    first, second = same_source(media, 0, 2)
+    for i in range(12):
+        if i < 6:
+            first.say()
+        if i >= 2:
+            second.say()
+        media.tick()
+    closed = media.hang_up()
+    assert (
+        closed.legs[0].counts["second_sender"] == 40
+    )  # from the fourth to the sixth tick, and one of silence
+    audio = recording.read()[:, 0]
+    assert (audio[4 * TICK : 7 * TICK] == first.said[3 * TICK :]).all()
+    assert audio[8 * TICK + 10 :].any()
+    start = 8 * TICK
+    wanted = second.said[5 * TICK :]
+    assert any(
+        (audio[start + d : start + d + len(wanted) - TICK] == wanted[:-TICK]).all() for d in range(TICK + 1)
+    )
+
+
+def test_interop_3_11_a_change_of_ssrc_and_the_return_are_one_leg(rig):
+    media = rig()
+    recording = media.open([media.spec(0, 0)])
+    first, second = same_source(media, 0, 2)
+    first._timestamp, second._timestamp = 5, 2**31
+    first.say(15)
+    media.tick()
+    media.tick()
+    second.say(10)
+    media.tick()
+    media.tick()
+    first.pause(10)
+    first.say(15)
+    media.tick()
+    leg = media.hang_up().legs[0]
+    assert leg.ssrcs == [first.ssrc, second.ssrc]
+    assert (leg.counts["packets"], leg.counts["lost"], leg.counts["second_sender"], leg.spans) == (
+        40,
+        0,
+        0,
+        {},
+    )
+    assert media.events("second_sender") == []
+    heard = recording.read()[:, 0]
+    for said in (first.said[: 15 * FRAME], second.said, first.said[25 * FRAME :]):
+        assert find(heard, said) >= 0
