@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.helpers.calls import Start, record
+from tests.helpers.calls import Start, record, recorded
 from tests.helpers.daemon import Daemon
 from tests.helpers.fax import udptl
-from tests.helpers.offers import Line
-from tests.helpers.player import PACKET, Packet, Player, assert_heard, heard, rtp, talk
+from tests.helpers.offers import MULTIPART, Line, metadata, multipart, sdp
+from tests.helpers.player import PACKET, Packet, Player, assert_heard, heard, play, rtp, talk
+from tests.helpers.sipp import Scenario
 from tests.helpers.voices import RATE, voice
 
 NewPlayer = Callable[..., Player]
@@ -69,4 +70,32 @@ def test_interop_3_10_two_senders_at_once_are_not_mixed_and_are_the_verdict(
     wrong = np.flatnonzero(channel != heard(first, channel.size, start)) - start
     # up to 60 ms of the second may be over the first before it is clear that both go on
     assert not ((wrong < RATE // 2) | (wrong > RATE * 7 // 10)).any()
+    assert_heard(got.audio[:, 1], right.packets)
+
+
+def test_interop_46_what_belongs_to_the_communication_session_is_ignored(
+    daemon: Daemon, sipp: Start, player: NewPlayer
+) -> None:
+    """RFC 7866 6.1.2 and 7.1.2: record-aware, a=record and a=recordpref say nothing to a recorder."""
+    left, right = player(talk(voice(98, 1.0), ssrc=98)), player(talk(voice(99, 1.0), ssrc=99))
+    lines = [
+        Line(left.port, "1", extra=("recordpref:off",)),
+        Line(right.port, "2", extra=("record:paused", "recordpref:nopreference")),
+    ]
+    scenario = Scenario().invite(
+        multipart(sdp(lines), metadata()),
+        MULTIPART,
+        tagged=False,
+        headers=("Supported: record-aware, timer",),
+    )
+    with sipp(daemon, scenario.answered().wait().bye()) as call:
+        answer = call.answer()
+        assert "a=record" not in answer.body
+        play([left, right], answer.ports())
+        for one in (left, right):
+            one.finish()
+        call.go_on()
+    got = recorded(daemon, call)
+    assert got.shown["verdict"] == {"result": "complete", "reasons": [], "findings": []}
+    assert_heard(got.audio[:, 0], left.packets)
     assert_heard(got.audio[:, 1], right.packets)
