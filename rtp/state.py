@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-STATE_VERSION = 4
+from siprec.rtp.groups import Groups
+
+I64 = npt.NDArray[np.int64]
+
+STATE_VERSION = 6
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -48,6 +52,7 @@ LEG: np.dtype[Any] = _record(
         ("last_ns", "i8"),
         ("packets", "i8"),  # accepted, duplicates not counted
         ("octets", "i8"),
+        ("recovered", "i8"),  # packets that came only as a repetition in a later one (RFC 2198)
         ("lost_before", "i8"),  # in streams that ended
         ("late", "i8"),
         ("duplicates", "i8"),
@@ -59,6 +64,15 @@ LEG: np.dtype[Any] = _record(
         ("undecodable", "i8"),
         ("raw_first_ns", "i8"),  # arrival of the first packet without a decoder, 0 if none
         ("raw_last_ns", "i8"),
+        ("probable_srtp", "i8"),  # of these, of a stream that looks encrypted
+        ("probable_srtp_first_ns", "i8"),
+        ("probable_srtp_last_ns", "i8"),
+        ("stun", "i8"),
+        ("dtls", "i8"),
+        ("t38", "i8"),
+        ("t38_first_ns", "i8"),  # arrival of the first fax packet, 0 if none
+        ("t38_last_ns", "i8"),
+        ("t38_next", "i4"),  # behind the sequence number of the last packet of a fax's form, 0 if none
         ("discarded", "i8"),  # while inactive, after the end, or of one stream too many
         ("rtcp", "i8"),
         ("noise", "i8"),  # comfort noise packets
@@ -77,7 +91,11 @@ STREAM: np.dtype[Any] = _record(
         ("checked", "i8"),  # gaps are known up to here
         ("horizon", "i8"),  # highest when last checked
         ("odd_seq", "i4"),  # sequence number that would confirm a restart, -1 if none
-        ("ts_base", "i8"),  # u = extended timestamp - ts_base
+        ("codec_clock", "i4"),  # of its newest codec [Hz]
+        ("clock", "i4"),  # what its timestamps really count [Hz]; see siprec.rtp.pace
+        ("numbered", "u1"),  # its timestamps stand still: places come from sequence numbers
+        ("ts_base", "i8"),  # u = u_base + (extended timestamp - ts_base) * rate / clock
+        ("u_base", "i8"),
         ("newest", "i8"),  # extended sequence number of the newest audio packet
         ("newest_u", "i8"),
         ("newest_ts", "i8"),
@@ -86,6 +104,14 @@ STREAM: np.dtype[Any] = _record(
         ("lead_before", "f8"),  # of the window before
         ("lead_base", "f8"),  # where the stream stood at first
         ("heard", "i8"),  # packets in this window
+        ("secret", "u1"),  # whether it looks encrypted, see siprec.rtp.encrypted
+        ("look_tag", "u1"),  # bytes of its packets beyond their time
+        ("looked", "i4"),  # packets seen while undecided
+        ("look_plain", "i4"),
+        ("look_tags", "i4"),
+        ("look_seq", "i4"),  # of the last packet looked at
+        ("look_ts", "u4"),
+        ("look_size", "i4"),
         ("transit", "f8"),  # RFC 3550 A.8, in samples
         ("jitter", "f8"),
     ]
@@ -106,3 +132,16 @@ def new_legs(count: int) -> Rows:
 def new_streams(count: int) -> Rows:
     """Fresh rows for the streams of `count` legs: STREAM[2 * count]; leg i owns rows 2i and 2i+1."""
     return np.zeros(STREAMS_PER_LEG * count, STREAM)
+
+
+def note_span(legs: Rows, name: str, leg: I64, arrival: I64) -> None:
+    """Widen the span `<name>_first_ns` to `<name>_last_ns` of the legs by packets that arrived then.
+
+    leg: int64[n], rows of a leg together and in order of arrival; arrival: int64[n], monotonic ns.
+    """
+    if not leg.size:
+        return
+    groups = Groups.of(leg)
+    fresh = legs[f"{name}_first_ns"][groups.key] == 0
+    legs[f"{name}_first_ns"][groups.key[fresh]] = arrival[groups.starts[fresh]]
+    legs[f"{name}_last_ns"][groups.key] = arrival[groups.last]

@@ -10,6 +10,9 @@ from siprec.cli.options import AsJson, ConfigFile, RecordingId, configuration
 from siprec.cli.text import duration, elapsed, local, name, printable, verdict
 from siprec.storage.model import Event, Finding, Leg, Recording
 
+_NAMED = ("undecodable", "probable_srtp", "t38", "dtls", "stun")
+"Counts of a leg that are told of when they are there, beside those that every document has."
+
 
 def show(recording: RecordingId, config: ConfigFile = None, *, as_json: AsJson = False) -> None:
     """Show one recording."""
@@ -51,6 +54,9 @@ def _leg(leg: Leg, one: Recording) -> str:
         f"{getattr(leg, count)} {count}"
         for count in ("packets", "lost", "late", "duplicates", "dropped")
         if count == "packets" or getattr(leg, count)
+    )
+    counts += "".join(
+        f", {printable(str(leg.extra[other]))} {other}" for other in _NAMED if leg.extra.get(other)
     )
     jitter = "" if leg.jitter_ms is None else f", jitter {leg.jitter_ms:.1f} ms"
     return f"{role}, {who}: {printable('/'.join(leg.codecs)) or 'no audio'}, {counts}{jitter}"

@@ -53,6 +53,8 @@ class Closing:
         """Something a worker said about a recording."""
         if isinstance(message, protocol.LegEvent):
             self._leg_event(live, message)
+        elif isinstance(message, protocol.RateFixed):
+            live.rate = message.rate
         elif isinstance(message, protocol.Closed):
             task = asyncio.create_task(self._closed(live, message))
             self._tasks.add(task)
@@ -72,6 +74,15 @@ class Closing:
                 return
             if store == "masked":
                 data["digit"] = "x"
+        if message.type == "probable_srtp":
+            self._alarms(
+                AlarmKind.PROBABLE_SRTP,
+                "packets look encrypted though the SDP has no keys for them; they are kept as they came, see how the SBC "
+                "forks encrypted calls",
+                recording=live.id,
+                leg=leg.id if leg is not None else None,
+            )
+            return  # an alarm is an event of its recording
         live.event(message.at_ns, message.type, leg=leg.id if leg is not None else None, **data)
 
     async def _closed(self, live: LiveRecording, closed: protocol.Closed) -> None:
@@ -109,15 +120,11 @@ class Closing:
                     recording=live.id,
                     leg=leg.id,
                 )
-            if counts["undecodable"]:
-                kept = (
-                    f"{counts['undecodable'] - counts['not_kept']} of them kept"
-                    if counts["not_kept"]
-                    else "kept"
-                )
+            if raw := counts["undecodable"] + counts["t38"]:
+                kept = f"{raw - counts['not_kept']} of them kept" if counts["not_kept"] else "kept"
                 self._alarms(
                     AlarmKind.UNDECODABLE,
-                    f"{counts['undecodable']} packets without a decoder, {kept} in {leg.spec.dump}",
+                    f"{raw} packets without a decoder, {kept} in {leg.spec.dump}",
                     recording=live.id,
                     leg=leg.id,
                 )

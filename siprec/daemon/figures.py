@@ -24,6 +24,7 @@ _WORKER_COUNTERS = (
     "receive_errors",
     "clock_steps",
     "rtcp_malformed",
+    "dtmf_malformed",
     "dump_errors",
     "cpu_s",
 )

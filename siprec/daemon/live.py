@@ -28,6 +28,10 @@ _MORE_COUNTS = (
     "broken",
     "capped",
     "undecodable",
+    "probable_srtp",
+    "stun",
+    "dtls",
+    "t38",
     "not_kept",
     "discarded",
     "rtcp",
@@ -92,6 +96,7 @@ class LiveRecording:
     audio: Path
     format: str
     rate: int
+    "Of the file [Hz]; the most that is allowed, until it is fixed."
     started: datetime
     opened_ns: int
     "Monotonic, at admission."
@@ -183,8 +188,9 @@ def evidence(live: LiveRecording, leg: LiveLeg) -> LegEvidence:
     if report is None:
         return LegEvidence(leg=leg.id, was_active=leg.was_active, packets=0, joined=joined)
     counts = report.counts
-    span = report.undecodable_at
+    spans = {reason: (first, last) for reason, (first, last) in report.spans.items()}
     heard = [at for at in (report.last_at, report.covered_until) if at is not None]
+    heard += [last for _, last in spans.values()]
     return LegEvidence(
         leg=leg.id,
         was_active=leg.was_active,
@@ -193,7 +199,11 @@ def evidence(live: LiveRecording, leg: LiveLeg) -> LegEvidence:
         late=counts["late"],
         dropped=counts["dropped"],
         undecodable=counts["undecodable"],
-        undecodable_at=(span[0], span[1]) if span is not None else None,
+        probable_srtp=counts["probable_srtp"],
+        t38=counts["t38"],
+        dtls=counts["dtls"],
+        stun=counts["stun"],
+        spans=spans,
         joined=joined,
         heard_until=max(heard, default=None),
         to_send_from=live.seconds_of(leg.active_since) if leg.active_since is not None else None,

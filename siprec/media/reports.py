@@ -23,11 +23,17 @@ _COUNTS = (
     "broken",
     "capped",
     "undecodable",
+    "probable_srtp",
+    "stun",
+    "dtls",
+    "t38",
     "discarded",
     "rtcp",
     "noise",
     "events",
 )
+_SPANS = {"undecodable": "raw", "probable_srtp": "probable_srtp", "t38": "t38"}
+"Spans of a leg's row by the verdict's reason."
 
 
 def leg_report(
@@ -38,7 +44,7 @@ def leg_report(
     row = pipeline.legs[number]
     counts = {name: int(row[name]) for name in _COUNTS}
     counts["dropped"] += int(row["no_room"])
-    counts["not_kept"] = max(0, counts["undecodable"] - int(pipeline.store.kept[number]))
+    counts["not_kept"] = max(0, counts["undecodable"] + counts["t38"] - int(pipeline.store.kept[number]))
     counts["lost"] = total_lost(pipeline.legs, pipeline.streams, number)
     stream = pipeline.streams[2 * number + int(row["current"])]
     placed = bool(row["segments"])
@@ -52,16 +58,19 @@ def leg_report(
         last_at=recording.seconds_of(int(row["last_ns"])) if row["last_ns"] else None,
         covered_until=recording.seconds(int(row["top_u"]) + int(row["delta"])) if placed else None,
         gaps=[(recording.seconds(start), recording.seconds(end), n) for start, end, n in leg.gaps],
-        undecodable_at=_undecodable_at(recording, row),
+        spans=_spans(recording, row),
         sender_packets=_sent(pipeline, leg, counts) if leg.reports else None,
     )
 
 
-def _undecodable_at(recording: RecordingState, row: Any) -> tuple[float, float] | None:
-    if not row["raw_first_ns"] or recording.t0_ns is None:
-        return None
-    first, last = ((int(row[name]) - recording.t0_ns) / 1e9 for name in ("raw_first_ns", "raw_last_ns"))
-    return first, last
+def _spans(recording: RecordingState, row: Any) -> dict[str, tuple[float, float]]:
+    """When the first and the last packet came of what could not be recorded, by reason."""
+    found = {}
+    for reason, column in _SPANS.items():
+        first, last = (recording.seconds_of(int(row[f"{column}_{end}_ns"])) for end in ("first", "last"))
+        if row[f"{column}_first_ns"] and first is not None and last is not None:
+            found[reason] = (first, last)
+    return found
 
 
 def _sent(pipeline: Pipeline, leg: LegState, counts: dict[str, int]) -> int:

@@ -9,6 +9,10 @@
 | `late`              | packets arrived after their place was written                               |
 | `dropped`           | the kernel dropped packets because we were too slow, or there was no room   |
 | `undecodable`       | packets without a decoder; they are kept as they came                       |
+| `probable_srtp`     | of these, packets that look encrypted, and we have no key                   |
+| `t38`               | a fax; its packets are kept as they came                                    |
+| `dtls`, `stun`      | no media, or none that can be decoded, but the peer tried to agree on keys  |
+|                     | or to find a path                                                           |
 | `write_error`       | the disk refused audio                                                      |
 | `interrupted`       | a media worker died or the daemon was gone                                  |
 | `ended_without_bye` | the call was not ended by the peer                                          |
@@ -17,10 +21,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 GAP_S = 1.0
+_KEPT, _EXPLAINING = ("undecodable", "probable_srtp", "t38"), ("dtls", "stun")
+"Counts of a leg that are reasons: always, or where nothing could be recorded."
 MAX_FINDINGS = 200
 "Findings listed per recording; the reasons are complete all the same."
 
@@ -39,8 +45,12 @@ class LegEvidence:
     late: int = 0
     dropped: int = 0
     undecodable: int = 0
-    undecodable_at: tuple[float, float] | None = None
-    "First and last packet without a decoder."
+    probable_srtp: int = 0
+    t38: int = 0
+    dtls: int = 0
+    stun: int = 0
+    spans: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    "First and last packet of what could not be recorded, by reason."
     joined: float = 0.0
     "When it became part of the recording."
     heard_until: float | None = None
@@ -78,8 +88,10 @@ def judge_leg(leg: LegEvidence, *, duration_s: float | None, no_media_s: float) 
     duration_s: of the recording.   no_media_s: a leg that sent nothing for so long up to the end had stopped sending.
     """
     if not leg.packets:
-        if leg.was_active:
-            return _judgement([_silence("no_media", leg, leg.joined, duration_s)])
+        found = [_silence("no_media", leg, leg.joined, duration_s)] if leg.was_active else []
+        found += _not_recorded(leg)
+        if found:
+            return _judgement(found)
         return Judgement(UNVERIFIABLE, ["inactive"], [Found(reason="inactive", leg=leg.leg)])
     found = [
         Found(reason=_reason_of(start, end, packets), leg=leg.leg, at_s=start, length_s=end - start)
@@ -94,8 +106,7 @@ def judge_leg(leg: LegEvidence, *, duration_s: float | None, no_media_s: float) 
         found.append(Found(reason="late", leg=leg.leg))
     if leg.dropped:
         found.append(Found(reason="dropped", leg=leg.leg))
-    if leg.undecodable:
-        found.append(_undecodable(leg))
+    found += _not_recorded(leg)
     return _judgement(found)
 
 
@@ -113,11 +124,19 @@ def _stopped(leg: LegEvidence, duration_s: float | None, no_media_s: float) -> l
     return [_silence("no_media", leg, start, duration_s)] if duration_s - start >= no_media_s else []
 
 
-def _undecodable(leg: LegEvidence) -> Found:
-    if leg.undecodable_at is None:
-        return Found(reason="undecodable", leg=leg.leg)
-    first, last = leg.undecodable_at
-    return Found(reason="undecodable", leg=leg.leg, at_s=first, length_s=last - first)
+def _not_recorded(leg: LegEvidence) -> list[Found]:
+    """What came and is not in the audio, and what may explain it."""
+    reasons = [reason for reason in _KEPT if getattr(leg, reason)]
+    if leg.undecodable >= leg.packets and (leg.packets or leg.was_active):
+        reasons += [reason for reason in _EXPLAINING if getattr(leg, reason)]
+    return [_in_span(reason, leg) for reason in reasons]
+
+
+def _in_span(reason: str, leg: LegEvidence) -> Found:
+    if reason not in leg.spans:
+        return Found(reason=reason, leg=leg.leg)
+    first, last = leg.spans[reason]
+    return Found(reason=reason, leg=leg.leg, at_s=first, length_s=last - first)
 
 
 def _reason_of(start: float, end: float, packets: int) -> str:
@@ -171,6 +190,10 @@ _ORDER = (
     "late",
     "dropped",
     "undecodable",
+    "probable_srtp",
+    "t38",
+    "dtls",
+    "stun",
     "write_error",
     "interrupted",
     "ended_without_bye",

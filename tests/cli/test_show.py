@@ -28,6 +28,17 @@ def test_the_text_has_verdict_legs_findings_and_events(siprec: Siprec, recording
     assert "\x1b" not in text
 
 
+def test_what_else_came_to_a_leg_is_named_where_there_was_any(
+    siprec: Siprec, recordings: list[Recording]
+) -> None:
+    document = recordings[1].to_document()
+    document["legs"][0] |= {"stun": 3, "t38": 50, "dtls": 0}
+    with closing(Catalog("sqlite:///calls/catalog.db")) as catalog:
+        catalog.apply([{"type": "recording", "document": document}])
+    text = siprec("show", recordings[1].id).out
+    assert "PCMA, 3000 packets, 12 lost, 50 t38, 3 stun, jitter 1.2 ms\n" in text
+
+
 def test_a_running_recording_can_be_shown(siprec: Siprec, recordings: list[Recording]) -> None:
     text = siprec("show", recordings[2].id).out
     assert "state        recording\nverdict      -\n" in text

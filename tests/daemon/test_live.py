@@ -14,7 +14,17 @@ from siprec.recording.verdict import Found
 
 S = 1_000_000_000
 ZERO_S, DURATION_S, NO_MEDIA_S = 1000.0, 60.0, 10.0
-ENOUGH = {"packets": 500, "lost": 0, "late": 0, "dropped": 0, "undecodable": 0}
+ENOUGH = {
+    "packets": 500,
+    "lost": 0,
+    "late": 0,
+    "dropped": 0,
+    "undecodable": 0,
+    "probable_srtp": 0,
+    "t38": 0,
+    "dtls": 0,
+    "stun": 0,
+}
 
 
 def live_leg(*, active_since: float | None = ZERO_S - 0.1, **more: Any) -> LiveLeg:
@@ -35,7 +45,7 @@ def report(**more: Any) -> LegReport:
         "last_at": DURATION_S - 0.02,
         "covered_until": DURATION_S,
         "gaps": [],
-        "undecodable_at": None,
+        "spans": {},
         "sender_packets": None,
     }
     return LegReport(**known | more)
@@ -97,7 +107,7 @@ def test_silence_of_a_leg_on_hold_is_as_it_should_be():
 
 def test_undecodable_packets_have_the_place_that_the_worker_tells():
     counts = ENOUGH | {"undecodable": 3, "not_kept": 3}
-    (found,) = found_in(ended(live_leg(report=report(counts=counts, undecodable_at=[2.0, 2.5]))))
+    (found,) = found_in(ended(live_leg(report=report(counts=counts, spans={"undecodable": [2.0, 2.5]}))))
     assert found == Found(reason="undecodable", leg=0, at_s=2.0, length_s=0.5)
 
 

@@ -152,6 +152,7 @@ class MediaRig:
             "rows_per_tick": 256,
             "tick_s": TICK_S,
             "dump_max_bytes": 1 << 20,
+            "conceal": False,
         }
         self.folder, self.now = folder, START
         self.settings = WorkerSettings(**(known | settings))
@@ -223,7 +224,7 @@ class MediaRig:
             "dump": f"leg{leg}.rtpdump",
             "remote": None,
             "rtcp_remote": None,
-            "payloads": {EVENTS_PT: ("telephone-event", 8000), SECRET_PT: ("secret", 8000)},
+            "payloads": {EVENTS_PT: ("telephone-event", 8000, 1, ""), SECRET_PT: ("secret", 8000, 1, "")},
         }
         return protocol.LegSpec(**(known | more))
 
@@ -248,6 +249,7 @@ class MediaRig:
             recording=number,
             path=str(path),
             rate=RATE,
+            max_rate=16_000,
             channels=channels,
             format=format,
             epoch_ns=self.now - 10 * S,

@@ -361,8 +361,8 @@ def test_first_and_last_packet_without_a_decoder_are_told_even_by_the_worker_tha
     speaker.send(bytes(33), pt=SECRET_PT)
     media.tick(5)
     closed = media.hang_up()
-    assert closed.legs[0].undecodable_at == pytest.approx((6 * TICK_S, 8 * TICK_S))
-    assert closed.legs[1].undecodable_at is None
+    assert closed.legs[0].spans["undecodable"] == pytest.approx((6 * TICK_S, 8 * TICK_S))
+    assert closed.legs[1].spans == {}
 
 
 def test_the_worker_that_takes_over_begins_another_file(rig, tmp_path):

@@ -48,7 +48,7 @@ def spec(leg: int = 3) -> LegSpec:
         dump="leg1.rtpdump",
         remote=("192.0.2.1", 4000),
         rtcp_remote=None,
-        payloads={0: ("PCMU", 8000), 101: ("telephone-event", 8000)},
+        payloads={0: ("PCMU", 8000, 1, ""), 101: ("telephone-event", 8000, 1, "")},
         active=False,
         mux=True,
     )
@@ -65,7 +65,7 @@ def report(gaps: int = 1, ssrcs: int = 2) -> LegReport:
         last_at=None,
         covered_until=12.000125,
         gaps=[(1.00125 + i, 1.02125 + i, 1) for i in range(gaps)],
-        undecodable_at=(1.5, 2.25),
+        spans={"undecodable": (1.5, 2.25), "t38": (3.0, 4.0)},
         sender_packets=None,
     )
 
@@ -75,6 +75,7 @@ MESSAGES: list[Message] = [
         recording=7,
         path="/recordings/ä b/audio.wav",
         rate=8000,
+        max_rate=16_000,
         channels=2,
         format="wav",
         epoch_ns=2**62,
@@ -106,8 +107,7 @@ def test_every_message_arrives_as_it_was_sent(pair, message):
         assert isinstance(expected, Closed)
         leg, sent = expected.legs[0], message.legs[0]
         assert [tuple(gap) for gap in leg.gaps] == sent.gaps
-        assert leg.undecodable_at is not None
-        assert tuple(leg.undecodable_at) == sent.undecodable_at
+        assert {reason: tuple(span) for reason, span in leg.spans.items()} == sent.spans
     assert received[0] == expected
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_message_is_refused(data):
 
 
 def test_an_order_of_many_legs_with_hostile_payload_names_fits():
-    hostile = dict.fromkeys(range(128), ("X" * 10_000, 8000))
+    hostile = dict.fromkeys(range(128), ("X" * 10_000, 8000, 1, "y" * 10_000))
     specs = [
         LegSpec(
             leg=leg,

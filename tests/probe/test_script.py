@@ -212,8 +212,7 @@ def test_a_collector_hears_each_key_once_however_the_call_is_impaired():
     collector, digits = DigitCollector(), []
     for p in of_leg(script, 0):
         if p.payload_type == 101:
-            found = collector.packet(0, p.ssrc, p.timestamp, p.payload, 0)
-            digits += [found.digit] if found else []
+            digits += [found.digit for found in collector.packet(0, p.ssrc, p.timestamp, p.payload, 0)]
     assert digits == list("1234")
 
 

@@ -117,8 +117,27 @@ def test_after_a_hold_silence_counts_from_its_end_on():
 
 
 def test_undecodable_packets_stand_from_the_first_to_the_last():
-    (found,) = judge_leg(replace(GOOD, undecodable=7, undecodable_at=(3.0, 5.5))).found
+    (found,) = judge_leg(replace(GOOD, undecodable=7, spans={"undecodable": (3.0, 5.5)})).found
     assert found == Found(reason="undecodable", leg=0, at_s=3.0, length_s=2.5)
+
+
+def test_a_fax_is_named_with_its_place_beside_whatever_else_the_leg_has():
+    fax = replace(GOOD, t38=50, spans={"t38": (3.0, 5.5)})
+    found = Found(reason="t38", leg=0, at_s=3.0, length_s=2.5)
+    assert judge_leg(fax).found == [found]
+    nothing_else = replace(fax, packets=0, was_active=False)
+    assert (judge_leg(nothing_else).result, judge_leg(nothing_else).found) == (INCOMPLETE, [found])
+    assert judge_leg(replace(fax, packets=0)).reasons == ["no_media", "t38"]
+
+
+@pytest.mark.parametrize("reason", ["dtls", "stun"])
+def test_what_came_instead_of_media_is_named_only_where_nothing_could_be_recorded(reason):
+    came = {reason: 4}
+    assert judge_leg(replace(GOOD, **came)).result == COMPLETE
+    assert judge_leg(replace(GOOD, packets=0, **came)).reasons == ["no_media", reason]
+    assert judge_leg(replace(GOOD, undecodable=GOOD.packets, **came)).reasons == ["undecodable", reason]
+    assert judge_leg(replace(GOOD, undecodable=GOOD.packets - 1, **came)).reasons == ["undecodable"]
+    assert judge_leg(replace(GOOD, packets=0, was_active=False, **came)).reasons == ["inactive"]
 
 
 def test_every_death_of_a_worker_is_found_at_its_moment():

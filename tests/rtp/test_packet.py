@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siprec.rtp import packet
-from siprec.rtp.packet import FIXED_HEADER, PacketColumns, classify, parse_columns
+from siprec.rtp.packet import FIXED_HEADER, PacketColumns, parse_columns
 
 STRIDE = 512
 
@@ -49,22 +49,67 @@ def payload_of(datagram: bytes) -> bytes | None:
     return datagram[start : start + int(columns.size[0])]
 
 
+def kinds(heads: list[bytes], size: int) -> list[int]:
+    return parse([head + bytes(size - len(head)) for head in heads]).kind.tolist()
+
+
 def test_every_first_byte_is_what_rfc_7983_says():
-    first = np.arange(256, dtype=np.uint8)
-    kind = classify(first, np.zeros(256, np.uint8), np.full(256, 200, np.int32)).tolist()
-    assert kind[:4] == [packet.STUN] * 4
-    assert kind[4:20] == [packet.FOREIGN] * 16
-    assert kind[20:64] == [packet.DTLS] * 44
-    assert kind[64:128] == [packet.FOREIGN] * 64
-    assert kind[128:192] == [packet.RTP] * 64
-    assert kind[192:] == [packet.FOREIGN] * 64
+    """What has no RTP version and no mark of its own is foreign."""
+    assert kinds([bytes([first]) for first in range(256)], 200) == (
+        [packet.FOREIGN] * 128 + [packet.RTP] * 64 + [packet.FOREIGN] * 64
+    )
 
 
 def test_packet_types_192_to_223_are_rtcp_and_the_marker_alone_is_not():
-    second = np.arange(256, dtype=np.uint8)
-    kind = classify(np.full(256, 0x80, np.uint8), second, np.full(256, 200, np.int32))
+    kind = np.array(kinds([bytes([0x80, second]) for second in range(256)], 200))
     assert np.flatnonzero(kind == packet.RTCP).tolist() == list(range(192, 224))
     assert (np.delete(kind, range(192, 224)) == packet.RTP).all()
+
+
+def stun(attributes: bytes = b"", *, size: int | None = None, cookie: int = 0x2112A442) -> bytes:
+    size = len(attributes) if size is None else size
+    return struct.pack("!HHI", 1, size, cookie) + b"transaction." + attributes
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (stun(), packet.STUN),
+        (stun(bytes(96)), packet.STUN),
+        (b"\x01\x01" + stun(bytes(12))[2:], packet.STUN),  # a response
+        (stun(cookie=0x2112A443), packet.FOREIGN),
+        (stun(bytes(8), size=12), packet.FOREIGN),
+        (stun(bytes(7)), packet.FOREIGN),
+        (stun()[:19], packet.FOREIGN),
+        (b"\x40" + stun()[1:], packet.FOREIGN),
+    ],
+)
+def test_stun_has_its_cookie_and_says_its_length(data, kind):
+    """RFC 8489 5."""
+    assert parse([data]).kind[0] == kind
+
+
+def dtls(version: int, *, content: int = 22, size: int = 40, body: int = 40) -> bytes:
+    return struct.pack("!BHQH", content, version, 7, size) + bytes(body)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (dtls(0xFEFF), packet.DTLS),
+        (dtls(0xFEFD, content=20, size=1, body=1), packet.DTLS),
+        (dtls(0xFEFD, content=63), packet.DTLS),
+        (dtls(0xFEFD, body=200), packet.DTLS),  # further records
+        (dtls(0xFEFD, size=41), packet.FOREIGN),
+        (dtls(0xFEFD)[:12], packet.FOREIGN),
+        (dtls(0x0303), packet.FOREIGN),
+        (dtls(0xFEFD, content=64), packet.FOREIGN),
+        (dtls(0xFEFD, content=19), packet.FOREIGN),
+    ],
+)
+def test_dtls_has_its_version_and_a_record_that_fits(data, kind):
+    """RFC 6347 4.1, RFC 7983 7."""
+    assert parse([data]).kind[0] == kind
 
 
 @pytest.mark.parametrize(
