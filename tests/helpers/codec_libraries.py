@@ -1,6 +1,7 @@
-"""Frame encoders of Debian's codec libraries and of pjproject, by ctypes: none of them is what we decode with.
+"""Encoders and decoders of Debian's codec libraries and of pjproject, by ctypes: none of them is what we decode with.
 
-Each function gives the frames of a signal, one after the other; what does not fill a frame is left out.
+Each encoder gives the frames of a signal, one after the other; what does not fill a frame is left out. Each decoder
+gives the samples of frames or packets, int16[n].
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ PACKAGES = {
     "libopus.so.0": "libopus0",
 }
 "Debian's packages by the libraries that are wanted of them."
-_OPUS_VOIP, _OPUS_SET_BITRATE, _OPUS_SET_DTX = 2048, 4002, 4016
+_OPUS_VOIP, _OPUS_AUDIO, _OPUS_SET_BITRATE, _OPUS_SET_DTX = 2048, 2049, 4002, 4016
 _SPEEX_SET_QUALITY, _SPEEX_SET_VAD, _SPEEX_SET_DTX = 4, 30, 34
 _SPEEX_MODES = {8_000: 0, 16_000: 1, 32_000: 2}
+_OPUS_LONGEST = 5760
+"Samples of a packet at 48 kHz: 120 ms."
 _ILBC_STATE_BYTES = 1 << 16
 "More than pjproject's encoder state takes."
 _LARGEST = 4000
@@ -185,7 +188,8 @@ def opus(
     encode = _function(library, "opus_encode", number, pointer, pointer, number, pointer, number)
     control = library.opus_encoder_ctl
     error = number()
-    state = begin(48_000, channels, _OPUS_VOIP, ctypes.byref(error))
+    # for speech the encoder cuts what is low, and so shifts it; but only so it leaves out what is silent
+    state = begin(48_000, channels, _OPUS_VOIP if dtx else _OPUS_AUDIO, ctypes.byref(error))
     for request, value in ((_OPUS_SET_BITRATE, bit_rate), (_OPUS_SET_DTX, int(dtx))):
         control(pointer(state), request, number(value))
     out = ctypes.create_string_buffer(_LARGEST)
@@ -196,3 +200,67 @@ def opus(
         made.append(out.raw[:length])
     _function(library, "opus_encoder_destroy", None, pointer)(state)
     return made
+
+
+def decode_g729(frames: list[bytes]) -> I16:
+    """Frames of 10 bytes; of 8 kHz."""
+    library = _library("libbcg729.so.0")
+    pointer, flag = ctypes.c_void_p, ctypes.c_uint8
+    state = _function(library, "initBcg729DecoderChannel", pointer)()
+    decode = _function(library, "bcg729Decoder", None, pointer, pointer, flag, flag, flag, flag, pointer)
+    made = np.zeros((len(frames), 80), np.int16)
+    for frame, out in zip(frames, made, strict=True):
+        decode(state, frame, len(frame), 0, 0, 0, out.ctypes.data)
+    _function(library, "closeBcg729DecoderChannel", None, pointer)(state)
+    return made.reshape(-1)
+
+
+def decode_ilbc(frames: list[bytes], *, mode_ms: int) -> I16:
+    """Without the enhancer of RFC 3951 4.6, and so without its delay; of 8 kHz."""
+    library = _pjproject()
+    begin = _function(library, "initDecode", ctypes.c_short, ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
+    decode = _function(library, "iLBC_decode", None, *[ctypes.c_void_p] * 3, ctypes.c_int)
+    state = ctypes.create_string_buffer(_ILBC_STATE_BYTES)
+    begin(state, mode_ms, 0)
+    made = np.zeros((len(frames), 8 * mode_ms), np.float32)
+    for frame, out in zip(frames, made, strict=True):
+        decode(out.ctypes.data, frame, state, 1)
+    return np.clip(np.rint(made.reshape(-1)), -32_768, 32_767).astype(np.int16)
+
+
+def decode_speex(payloads: list[bytes], *, rate: int = 8_000, frames_per_packet: int = 1) -> I16:
+    """Payloads of RFC 5574; of `rate`."""
+    library = _library("libspeex.so.1")
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    mode = _function(library, "speex_lib_get_mode", pointer, number)(_SPEEX_MODES[rate])
+    state = _function(library, "speex_decoder_init", pointer, pointer)(mode)
+    bits = ctypes.create_string_buffer(256)
+    _function(library, "speex_bits_init", None, pointer)(bits)
+    read = _function(library, "speex_bits_read_from", None, pointer, pointer, number)
+    decode = _function(library, "speex_decode_int", number, pointer, pointer, pointer)
+    made = np.zeros((len(payloads), frames_per_packet, rate // 50), np.int16)
+    for payload, frames in zip(payloads, made, strict=True):
+        read(bits, payload, len(payload))
+        for out in frames:
+            decode(state, bits, out.ctypes.data)
+    _function(library, "speex_bits_destroy", None, pointer)(bits)
+    _function(library, "speex_decoder_destroy", None, pointer)(state)
+    return made.reshape(-1)
+
+
+def decode_opus(packets: list[bytes]) -> I16:
+    """Mixed down to one channel; of 48 kHz."""
+    library = _library("libopus.so.0")
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    error = number()
+    state = _function(library, "opus_decoder_create", pointer, number, number, ctypes.POINTER(number))(
+        48_000, 2, ctypes.byref(error)
+    )
+    decode = _function(library, "opus_decode", number, pointer, pointer, number, pointer, number, number)
+    out = np.zeros((_OPUS_LONGEST, 2), np.int16)
+    made = []
+    for packet in packets:
+        count = decode(state, packet, len(packet), out.ctypes.data, _OPUS_LONGEST, 0)
+        made.append((out[:count].sum(axis=1, dtype=np.int32) // 2).astype(np.int16))
+    _function(library, "opus_decoder_destroy", None, pointer)(state)
+    return np.concatenate(made)

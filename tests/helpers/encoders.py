@@ -89,15 +89,13 @@ def encode(codec: str, samples: I16, *, ptime_ms: int = 20, **options: Any) -> E
         rate=rate,
         encoding=f"{codec}/{clock}" + ("/2" if codec == "opus" else count),
         fmtp=made.fmtp,
-        delay_samples=_delay(codec, rate, **options),
+        delay_samples=_delay(codec, rate),
     )
 
 
-def _delay(codec: str, rate_hz: int, *, mode_ms: int = 20, **_: Any) -> int:
-    if codec == "iLBC":
-        return {20: 40, 30: 80}[mode_ms]
+def _delay(codec: str, rate: int) -> int:
     if codec == "speex":
-        return _SPEEX_DELAYS[rate_hz]
+        return _SPEEX_DELAYS[rate]
     return _DELAYS.get(codec, 0)
 
 
@@ -231,11 +229,16 @@ def _amr(
     mode: int = 7,
     dtx: bool = False,
 ) -> _Frames:
+    frames = amr_frames(samples, mode=mode, dtx=dtx)
+    return _amr_payloads(frames, _AMR_BITS, ptime_ms, step, octet_aligned)
+
+
+def amr_frames(samples: I16, *, mode: int = 7, dtx: bool = False) -> list[bytes]:
+    """Frames of AMR as in a file (RFC 4867 5.3), of int16[n] of 8 kHz."""
     bit_rate = (4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200)[mode]
-    frames = _libav(
-        "libopencore_amrnb", samples, 8_000, 160, bit_rate=bit_rate, options={"dtx": str(int(dtx))}
-    )
-    return _amr_payloads(frames[: samples.size // 160], _AMR_BITS, ptime_ms, step, octet_aligned)
+    options = {"dtx": str(int(dtx))}
+    frames = _libav("libopencore_amrnb", samples, 8_000, 160, bit_rate=bit_rate, options=options)
+    return frames[: samples.size // 160]
 
 
 def _amr_wb(
