@@ -229,18 +229,28 @@ class Pipeline:
         result: BatchResult,
     ) -> None:
         """Take the rows; those with redundancy block by block."""
-        red = KINDS[self.maps[rows.leg[wanted], columns.payload_type[wanted]]] == RED
+        codec = self._codecs(rows.leg[wanted], columns.payload_type[wanted], arrival[wanted])
+        red = KINDS[codec] == RED
         if not red.any():
-            self._take(rows, arrival, columns, wanted, number, result)
+            self._take(rows, arrival, columns, wanted, codec, number, result)
             return
         parts, broken = unpack(rows, columns, arrival, wanted[red], self.maps, self.streams)
         others = np.sort(np.concatenate([wanted[~red], broken]))
         if others.size:
-            self._take(rows, arrival, columns, others, number, result)
+            codec = self._codecs(rows.leg[others], columns.payload_type[others], arrival[others])
+            self._take(rows, arrival, columns, others, codec, number, result)
         if parts.arrival.size:
+            codec = self._codecs(parts.rows.leg, parts.columns.payload_type, parts.arrival)
             everything = np.arange(parts.arrival.size, dtype=np.int64)
             self._take(
-                parts.rows, parts.arrival, parts.columns, everything, number, result, repeated=parts.repeated
+                parts.rows,
+                parts.arrival,
+                parts.columns,
+                everything,
+                codec,
+                number,
+                result,
+                repeated=parts.repeated,
             )
 
     def _take(
@@ -249,6 +259,7 @@ class Pipeline:
         arrival: I64,
         columns: PacketColumns,
         wanted: I64,
+        codec: npt.NDArray[np.uint8],
         number: int,
         result: BatchResult,
         *,
@@ -257,18 +268,21 @@ class Pipeline:
         leg = rows.leg[wanted]
         size = columns.size[wanted].astype(np.int64)
         arrived = arrival[wanted]
-        codec = self._codecs(leg, columns.payload_type[wanted], arrived)
         kind = KINDS[codec]
         kind[kind == RED] = RAW  # what could be taken apart was
-        muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < self.legs["mute_until"][leg])
-        if muted.any():  # received, so that nothing is missing, but not taken
+        groups = Groups.of(leg)
+        until = self.legs["mute_until"][groups.key]
+        if until.any():
+            muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < until[groups.of_row])
+            # received, so that nothing is missing, but not taken
             kind = np.where(muted, LEFT_OUT, kind)
             np.add.at(self.legs["discarded"], leg[muted], 1)
         hidden = self.secrets.hidden(leg, columns.ssrc[wanted])
         if hidden is not None:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
-        slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != self.legs["rate"][leg]))
+        rate = self.legs["rate"][groups.key].astype(np.int64)[groups.of_row]
+        slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != rate))
         payloads: dict[int, bytes] = {}
         if slow.any():
             payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
@@ -296,7 +310,6 @@ class Pipeline:
             self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
         else:
             self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
-        groups = Groups.of(leg)
         if hidden is not None:
             self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
         if placed.second is not None:
