@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from siprec.codecs import conceal, g711
 from siprec.codecs.frames import samples_in
-from siprec.codecs.registry import AUDIO, CODECS, EVENT, KINDS, NOISE, RAW, RED, Codec
+from siprec.codecs.registry import AUDIO, CODECS, EVENT, G711_RATE, KINDS, NOISE, RAW, RED, Codec
 from siprec.codecs.resample import Placed
 from siprec.media.redundant import unpack
 from siprec.media.rings import BLOCK, Rings
@@ -41,7 +41,7 @@ Map = npt.NDArray[np.uint8]
 LEFT_OUT = 255
 "Kind of a row that came while its leg was inactive."
 _SAMPLES_PER_BYTE = np.array([c.samples_per_byte for c in CODECS], np.int64)
-_RATES = np.array([c.rate for c in CODECS], np.int64)
+_PLAIN = np.array([c.samples_per_byte > 0 for c in CODECS], np.bool_)
 _CLOCKS = np.array([c.clock for c in CODECS], np.int64)
 
 
@@ -281,10 +281,9 @@ class Pipeline:
         if hidden is not None:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
-        rate = self.legs["rate"][groups.key].astype(np.int64)[groups.of_row]
-        slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != rate))
+        slow = self._slow(codec, kind, groups)
         payloads: dict[int, bytes] = {}
-        if slow.any():
+        if slow is not None:
             payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
         batch = Batch(
             number=number,
@@ -304,7 +303,7 @@ class Pipeline:
         result.gaps += placed.gaps
         for change in placed.changes:
             self._sounds.pop(change.stream, None)
-        if payloads:
+        if slow is not None:
             plain = ~slow[placed.rows]
             self._decode_slow(codec, batch, placed, payloads, kind, result)
             self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
@@ -414,6 +413,19 @@ class Pipeline:
             if mine.any() and not early.size:
                 del self._earlier[number]
         return codec
+
+    def _slow(
+        self, codec: npt.NDArray[np.uint8], kind: npt.NDArray[np.uint8], groups: Groups
+    ) -> Bool | None:
+        """Rows of sound that is no G.711 at its file's rate, bool[n]; None if there is none."""
+        plain, rate = _PLAIN[codec], self.legs["rate"][groups.key]
+        narrow = rate == G711_RATE
+        if not narrow.all():
+            plain &= narrow[groups.of_row]
+        if plain.all():
+            return None
+        slow: Bool = (kind == AUDIO) & ~plain
+        return slow if slow.any() else None
 
     def _measure(
         self,
