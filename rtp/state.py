@@ -19,7 +19,7 @@ from siprec.rtp.groups import Groups
 
 I64 = npt.NDArray[np.int64]
 
-STATE_VERSION = 6
+STATE_VERSION = 7
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -34,6 +34,15 @@ LEG: np.dtype[Any] = _record(
     [
         ("active", "u1"),
         ("current", "u1"),  # which of its two streams is sending now
+        (
+            "sender",
+            "u1",
+        ),  # 1 + the stream that is recorded while another sends, 0 for none; see siprec.rtp.senders
+        ("contest", "u1"),  # the other goes on beside it
+        ("rivals", "i4"),  # packets of the other until that was known
+        ("sender_ns", "i8"),
+        ("rival_ns", "i8"),
+        ("rival_last_ns", "i8"),
         ("segments", "i4"),  # times the leg was anchored to arrival
         ("rate", "i4"),  # samples a second
         ("epoch_ns", "i8"),
@@ -67,6 +76,9 @@ LEG: np.dtype[Any] = _record(
         ("probable_srtp", "i8"),  # of these, of a stream that looks encrypted
         ("probable_srtp_first_ns", "i8"),
         ("probable_srtp_last_ns", "i8"),
+        ("second_sender", "i8"),  # packets of a second sender
+        ("second_sender_first_ns", "i8"),
+        ("second_sender_last_ns", "i8"),
         ("stun", "i8"),
         ("dtls", "i8"),
         ("t38", "i8"),

@@ -19,6 +19,7 @@ from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups, stable_order
 from siprec.rtp.loss import LossGap, gaps_of
 from siprec.rtp.packet import Bool
+from siprec.rtp.senders import Senders
 from siprec.rtp.sequence import (
     I32,
     I64,
@@ -81,6 +82,8 @@ class Placement:
     events: list[TimelineEvent]
     gaps: list[LossGap]
     "Gaps too long to wait for `find_gaps`, and those before them."
+    second: Bool | None = None
+    "bool[n]: fresh audio of a second sender, which is not placed; None: there is none."
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class Timeline:
     def __init__(self, legs: Rows, streams: Rows, history: History, *, hold_back_s: float) -> None:
         """legs: LEG[n], streams: STREAM[2n], both updated in place."""
         self._legs, self._streams, self._history = legs, streams, history
+        self._senders = Senders(legs, streams)
         self._anchor = Anchor(legs, streams, hold_back_s=hold_back_s)
 
     def place(self, batch: Batch) -> Placement:
@@ -116,7 +120,10 @@ class Timeline:
             np.add.at(self._legs["discarded"], batch.leg[~fresh], 1)
         if order.size:
             fresh[order], leaps = self._sequence(batch, stream[order], order, ext, out)
-        out.rows = rows = order[fresh[order] & batch.audio[order]]
+        if out.second is not None:
+            out.second &= fresh
+        audio = batch.audio if out.second is None else batch.audio & ~out.second
+        out.rows = rows = order[fresh[order] & audio[order]]
         if rows.size:
             out.rows, out.u = self._place_audio(batch, rows, stream[rows], ext[rows], out.events)
             rows = out.rows
@@ -181,6 +188,9 @@ class Timeline:
         for g in np.flatnonzero(top - before > _LEAP).tolist():
             leaps += self._leaps(int(groups.key[g]), order[groups.rows(g)], numbers[groups.rows(g)], out)
         fresh = self._history.unseen(stream, numbers, batch.number)
+        unusual = self._senders.unusual(groups)
+        if unusual.size:
+            out.second = self._second_senders(unusual, batch, stream, order, ext, out.changes)
         streams["highest"][groups.key] = np.maximum(before, top)
         streams["base"][groups.key] = np.minimum(
             streams["base"][groups.key], np.minimum.reduceat(numbers, groups.starts)
@@ -194,7 +204,17 @@ class Timeline:
             recovered = np.add.reduceat((again & fresh).astype(np.int64), groups.starts)
             np.add.at(self._legs["recovered"], groups.key >> 1, recovered)
         self._count(groups, new, counts, batch.arrival_ns[order], order)
+        if unusual.size:
+            self._senders.hold(unusual)
         return fresh, leaps
+
+    def _second_senders(
+        self, legs: I64, batch: Batch, stream: I64, order: I64, ext: I64, changes: list[StreamChange]
+    ) -> Bool | None:
+        began = {change.leg: change.stream for change in reversed(changes)}
+        of_row = np.full(batch.leg.shape, -1, np.int64)
+        of_row[order] = stream
+        return self._senders.second(legs, began, batch.leg, of_row, ext, batch.audio, batch.arrival_ns)
 
     def _leaps(self, stream: int, rows: I64, numbers: I64, out: Placement) -> list[_Leap]:
         """Long gaps before rows of one stream. Gaps before these are listed now, while they are known."""

@@ -16,6 +16,7 @@ from siprec.daemon.keeper import Keeper
 from siprec.daemon.live import LiveRecording, document
 from siprec.daemon.logs import RecordingLog
 from siprec.media import protocol
+from siprec.media.reports import RAW_COUNTS
 from siprec.media.supervisor import MediaRecording
 from siprec.storage import model
 from siprec.storage.timestamps import from_unix_ns
@@ -120,11 +121,12 @@ class Closing:
                     recording=live.id,
                     leg=leg.id,
                 )
-            if raw := counts["undecodable"] + counts["t38"]:
+            if counts["undecodable"] or counts["t38"]:
+                raw = sum(counts[name] for name in RAW_COUNTS)
                 kept = f"{raw - counts['not_kept']} of them kept" if counts["not_kept"] else "kept"
                 self._alarms(
                     AlarmKind.UNDECODABLE,
-                    f"{raw} packets without a decoder, {kept} in {leg.spec.dump}",
+                    f"{raw} packets that are not in the audio, {kept} in {leg.spec.dump}",
                     recording=live.id,
                     leg=leg.id,
                 )

@@ -24,11 +24,13 @@ MAX_EVENTS = 1000
 "Events kept per recording; what comes later is counted."
 _MORE_COUNTS = (
     "octets",
+    "recovered",
     "foreign",
     "broken",
     "capped",
     "undecodable",
     "probable_srtp",
+    "second_sender",
     "stun",
     "dtls",
     "t38",
@@ -200,6 +202,7 @@ def evidence(live: LiveRecording, leg: LiveLeg) -> LegEvidence:
         dropped=counts["dropped"],
         undecodable=counts["undecodable"],
         probable_srtp=counts["probable_srtp"],
+        second_sender=counts["second_sender"],
         t38=counts["t38"],
         dtls=counts["dtls"],
         stun=counts["stun"],

@@ -59,6 +59,8 @@ class BatchResult:
     "(leg, codec) the first time that a leg's sound has to be brought to the file's rate."
     secret: list[tuple[int, int]] = field(default_factory=list)
     "(leg, arrival ns of the packet that showed it) of each stream that turned out to look encrypted."
+    second: list[tuple[int, int, int]] = field(default_factory=list)
+    "(leg, SSRC, arrival ns of its first packet in the batch) of each sender that is not recorded."
     raw: list[tuple[int, int, bytes]] = field(default_factory=list)
     "(leg, arrival ns, packet) of packets without a decoder."
     rtcp: list[tuple[int, int, int, bytes]] = field(default_factory=list)
@@ -297,6 +299,8 @@ class Pipeline:
         groups = Groups.of(leg)
         if hidden is not None:
             self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
+        if placed.second is not None:
+            self._take_second(rows, arrival, wanted, batch, np.flatnonzero(placed.second), result)
         self._look_for_secrets(rows, columns, wanted, codec, batch, placed.fresh, groups, result)
         self.legs["octets"][groups.key] += np.add.reduceat(size, groups.starts)
         self.codecs_seen[leg, codec] = True
@@ -306,6 +310,24 @@ class Pipeline:
     def _note_hidden(self, leg: I64, arrival: I64) -> None:
         np.add.at(self.legs["probable_srtp"], leg, 1)
         note_span(self.legs, "probable_srtp", leg, arrival)
+
+    def _take_second(
+        self,
+        rows: ReceivedRows,
+        arrival: I64,
+        wanted: I64,
+        batch: Batch,
+        which: I64,
+        result: BatchResult,
+    ) -> None:
+        """Keep the packets `which` of a second sender as they came."""
+        leg = batch.leg[which]
+        np.add.at(self.legs["second_sender"], leg, 1)
+        note_span(self.legs, "second_sender", leg, batch.arrival_ns[which])
+        _, firsts = np.unique(leg << 32 | batch.ssrc[which].astype(np.int64), return_index=True)
+        for i in which[np.sort(firsts)].tolist():
+            result.second.append((int(batch.leg[i]), int(batch.ssrc[i]), int(batch.arrival_ns[i])))
+        self._keep(rows, arrival, wanted[which], result)
 
     def _look_for_secrets(
         self,

@@ -43,6 +43,8 @@ class LegState:
     ssrc: int
     "Ours, in the receiver reports."
     ssrcs: list[int] = field(default_factory=list)
+    second: set[int] = field(default_factory=set)
+    "SSRCs of second senders that were told of."
     gaps: list[tuple[int, int, int]] = field(default_factory=list)
     "(from, to, packets), in samples from the epoch; 0 packets where they came, but too late."
     dump: DumpFile | None = None

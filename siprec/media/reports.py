@@ -18,12 +18,14 @@ _COUNTS = (
     "octets",
     "late",
     "duplicates",
+    "recovered",
     "dropped",
     "foreign",
     "broken",
     "capped",
     "undecodable",
     "probable_srtp",
+    "second_sender",
     "stun",
     "dtls",
     "t38",
@@ -32,8 +34,15 @@ _COUNTS = (
     "noise",
     "events",
 )
-_SPANS = {"undecodable": "raw", "probable_srtp": "probable_srtp", "t38": "t38"}
+_SPANS = {
+    "undecodable": "raw",
+    "probable_srtp": "probable_srtp",
+    "t38": "t38",
+    "second_sender": "second_sender",
+}
 "Spans of a leg's row by the verdict's reason."
+RAW_COUNTS = ("undecodable", "t38", "second_sender")
+"What is kept as it came; each packet is in one of these."
 
 
 def leg_report(
@@ -44,15 +53,17 @@ def leg_report(
     row = pipeline.legs[number]
     counts = {name: int(row[name]) for name in _COUNTS}
     counts["dropped"] += int(row["no_room"])
-    counts["not_kept"] = max(0, counts["undecodable"] + counts["t38"] - int(pipeline.store.kept[number]))
+    raw = sum(counts[name] for name in RAW_COUNTS)
+    counts["not_kept"] = max(0, raw - int(pipeline.store.kept[number]))
     counts["lost"] = total_lost(pipeline.legs, pipeline.streams, number)
     stream = pipeline.streams[2 * number + int(row["current"])]
     placed = bool(row["segments"])
+    decoded = [c.name for c in codecs[1:] if pipeline.codecs_seen[number, c.number]]
     return LegReport(
         leg=number,
         counts=counts,
         ssrcs=leg.ssrcs,
-        codecs=[c.name for c in codecs[1:] if pipeline.codecs_seen[number, c.number]] + list(leg.dumped),
+        codecs=list(dict.fromkeys([*decoded, *leg.dumped])),
         jitter_ms=round(float(stream["jitter"]) / recording.rate * 1000, 3) if stream["live"] else 0.0,
         first_at=recording.seconds_of(int(row["first_ns"])) if row["first_ns"] else None,
         last_at=recording.seconds_of(int(row["last_ns"])) if row["last_ns"] else None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from siprec.codecs.registry import CODECS, UNKNOWN
+from siprec.codecs.registry import CODECS, STATIC, UNKNOWN
 from siprec.media import protocol
 from siprec.media.choice import RateChoice
 from siprec.media.flush import Flusher
@@ -170,6 +170,8 @@ class MediaWorker:
             self._event(leg, "resampled", None, codec=codec.name, rate=codec.rate, file_rate=rate)
         for leg, key in result.sources:
             self._event(leg, "source", None, address=source_text(key))
+        for leg, ssrc, at_ns in result.second:
+            self._note_second(leg, ssrc, at_ns)
         for leg, at_ns in result.secret:
             if not self._roster.legs[leg].events["probable_srtp"]:
                 self._event(leg, "probable_srtp", at_ns)
@@ -189,6 +191,13 @@ class MediaWorker:
             self._event(change.leg, "ssrc_changed", None, ssrc=change.ssrc, restart=change.restart)
         if len(ssrcs) < MAX_SSRCS:
             ssrcs.append(change.ssrc)
+
+    def _note_second(self, leg: int, ssrc: int, at_ns: int) -> None:
+        """Tell once an SSRC that it is not recorded beside the one that was there first."""
+        known = self._roster.legs[leg].second
+        if ssrc not in known and len(known) < MAX_SSRCS:
+            known.add(ssrc)
+            self._event(leg, "second_sender", at_ns, ssrc=ssrc)
 
     def _event(self, leg: int, type_: str, at_ns: int | None, **data: object) -> None:
         """Tell the main process, so many times a leg and type; the counts of the leg go on."""
@@ -217,7 +226,7 @@ class MediaWorker:
                 leg.dump = self._open_dump(leg)
             for _, data in packets:
                 known = leg.spec.payloads.get(data[1] & 0x7F)
-                name = known[0] if known else UNKNOWN.name
+                name = known[0] if known else STATIC.get(data[1] & 0x7F, UNKNOWN).name
                 leg.dumped[name if data[0] >> 6 == _RTP_VERSION else "t38"] = None
             self.writer.put(Dump(file=leg.dump, packets=packets))
 

@@ -11,6 +11,8 @@
 | `undecodable`       | packets without a decoder; they are kept as they came                       |
 | `probable_srtp`     | of these, packets that look encrypted, and we have no key                   |
 | `t38`               | a fax; its packets are kept as they came                                    |
+| `second_sender`     | two sent at once; the one that was there first is recorded, the other one   |
+|                     | is kept as it came                                                          |
 | `dtls`, `stun`      | no media, or none that can be decoded, but the peer tried to agree on keys  |
 |                     | or to find a path                                                           |
 | `write_error`       | the disk refused audio                                                      |
@@ -25,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 GAP_S = 1.0
-_KEPT, _EXPLAINING = ("undecodable", "probable_srtp", "t38"), ("dtls", "stun")
+_KEPT, _EXPLAINING = ("undecodable", "probable_srtp", "t38", "second_sender"), ("dtls", "stun")
 "Counts of a leg that are reasons: always, or where nothing could be recorded."
 MAX_FINDINGS = 200
 "Findings listed per recording; the reasons are complete all the same."
@@ -47,6 +49,7 @@ class LegEvidence:
     undecodable: int = 0
     probable_srtp: int = 0
     t38: int = 0
+    second_sender: int = 0
     dtls: int = 0
     stun: int = 0
     spans: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -192,6 +195,7 @@ _ORDER = (
     "undecodable",
     "probable_srtp",
     "t38",
+    "second_sender",
     "dtls",
     "stun",
     "write_error",

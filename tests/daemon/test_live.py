@@ -21,6 +21,7 @@ ENOUGH = {
     "dropped": 0,
     "undecodable": 0,
     "probable_srtp": 0,
+    "second_sender": 0,
     "t38": 0,
     "dtls": 0,
     "stun": 0,
