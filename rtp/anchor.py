@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from siprec.rtp.drift import forget_clock
 from siprec.rtp.event import TimelineEvent
+from siprec.rtp.pace import shown_pace
 from siprec.rtp.packet import Bool
 from siprec.rtp.sequence import I64, U32
 from siprec.rtp.state import LATE_NONE, Rows
@@ -38,29 +39,36 @@ class Anchor:
         stream: int,
         ext: I64,
         timestamp: U32,
+        clock: I64,
         arrived: npt.NDArray[np.float64],
         samples: I64,
         events: list[TimelineEvent],
     ) -> tuple[I64, Bool]:
         """Ring position of each row and whether to place it: int64[k], bool[k].
 
-        ext: extended sequence numbers; timestamp: as received; arrived: in samples from the epoch; samples: audio
-        of each row. All in order of arrival. Late rows are counted and left out.
+        ext: extended sequence numbers; timestamp: as received; clock: of each row's codec [Hz]; arrived: in samples
+        from the epoch; samples: audio of each row. All in order of arrival. Late rows are counted and left out.
         """
         row, leg = self._streams[stream], self._legs[stream >> 1]
+        timestamp = self._learn_pace(row, leg, stream >> 1, ext, timestamp, clock, arrived, samples, events)
         u = np.zeros(ext.shape, np.int64)
         keep = np.zeros(ext.shape, np.bool_)
         i = 0
         while i < ext.size:
             number, at = int(ext[i]), float(arrived[i])
+            if clock[i] != row["codec_clock"]:
+                _change_clock(row, int(clock[i]))
             if not row["anchored"]:
-                self._first(row, leg, stream >> 1, timestamp[i:], at, events)
+                alike = clock[i:] == clock[i]
+                self._first(row, leg, stream >> 1, timestamp[i:][alike], at, events)
+                if not alike.all():
+                    continue
                 rest = self._regular(row, leg, ext[i:], timestamp[i:], arrived[i:], samples[i:])
                 if rest is not None:
                     u[i:], keep[i:] = rest, True
                     break
             ext_ts = _extended(int(timestamp[i]), int(row["newest_ts"]))
-            place = ext_ts - int(row["ts_base"])
+            place = _place(row, leg, ext_ts)
             if self._jumped(
                 row, leg, number, place, at, self._next_dev(row, leg, ext, timestamp, arrived, i)
             ):
@@ -76,6 +84,38 @@ class Anchor:
             i += 1
         return u, keep
 
+    def _learn_pace(
+        self,
+        row: Any,
+        leg: Any,
+        number: int,
+        ext: I64,
+        timestamp: U32,
+        clock: I64,
+        arrived: npt.NDArray[np.float64],
+        samples: I64,
+        events: list[TimelineEvent],
+    ) -> U32:
+        """See what the timestamps count; returns those to go on with. A stream that counts otherwise is anchored anew."""
+        if row["numbered"]:
+            return timestamp
+        if (clock != clock[0]).any():
+            return timestamp
+        rate, nominal = int(leg["rate"]), int(clock[0])
+        pace = shown_pace(nominal, ext, timestamp.astype(np.int64), arrived / rate, samples / rate)
+        known = int(row["clock"]) if row["codec_clock"] == nominal else nominal
+        if pace is None or (pace.clock, pace.numbered) == (known, False):
+            return timestamp
+        row["codec_clock"] = nominal
+        row["clock"], row["numbered"], row["anchored"] = (
+            rate if pace.numbered else pace.clock,
+            pace.numbered,
+            0,
+        )
+        p = int(leg["top_u"] + leg["delta"])
+        events.append(TimelineEvent("pace", number, int(row["ssrc"]), p, 0 if pace.numbered else pace.clock))
+        return numbered_timestamps(ext, samples) if pace.numbered else timestamp
+
     def _regular(
         self,
         row: Any,
@@ -87,7 +127,9 @@ class Anchor:
     ) -> I64 | None:
         """Places of the packets after a first anchor, all at once when nothing about them is unusual."""
         step = (timestamp.astype(np.int64) - int(timestamp[0])) & 0xFFFFFFFF
-        u = int(timestamp[0]) - int(row["ts_base"]) + step
+        u = int(row["u_base"]) + (int(timestamp[0]) - int(row["ts_base"]) + step) * int(leg["rate"]) // int(
+            row["clock"]
+        )
         p = u + int(leg["delta"])
         early = (p - arrived > self.ahead_s * leg["rate"]).any()
         outside = p[0] < leg["floor_p"] or (p + samples > leg["ceiling_p"]).any()
@@ -106,14 +148,14 @@ class Anchor:
         lead = 0
         if leg["segments"]:
             back = (first - timestamp.astype(np.int64)) & 0xFFFFFFFF
-            near = back[back < leg["rate"]]
-            lead = int(near.max()) if near.size else 0
+            near = back[back < row["clock"]]
+            lead = int(near.max()) * int(leg["rate"]) // int(row["clock"]) if near.size else 0
         else:
             leg["lowest_u"] = place
         leg["segments"] += 1
         row["anchored"] = 1
         row["newest_ts"] = first
-        row["ts_base"] = first - lead - place
+        row["ts_base"], row["u_base"] = first, place + lead
         row["newest_u"] = place + lead - 1
         row["late_dev"] = LATE_NONE
         forget_clock(row)
@@ -139,7 +181,7 @@ class Anchor:
         """How far the next packet is ahead of its arrival, if it came in this batch and in order."""
         if i + 1 >= ext.size or ext[i + 1] != ext[i] + 1:
             return None
-        place = _extended(int(timestamp[i + 1]), int(row["newest_ts"])) - int(row["ts_base"])
+        place = _place(row, leg, _extended(int(timestamp[i + 1]), int(row["newest_ts"])))
         return place + int(leg["delta"]) - float(arrived[i + 1])
 
     def _jumped(self, row: Any, leg: Any, number: int, place: int, at: float, next_dev: float | None) -> bool:
@@ -162,7 +204,7 @@ class Anchor:
         self, row: Any, leg: Any, number: int, ext_ts: int, place: int, at: float, events: list[TimelineEvent]
     ) -> int:
         moved = self._join(leg, at)
-        row["ts_base"] = ext_ts - moved
+        row["ts_base"], row["u_base"] = ext_ts, moved
         row["late_dev"] = LATE_NONE
         forget_clock(row)
         events.append(
@@ -199,6 +241,26 @@ class Anchor:
             leg["no_room"] += 1
             return False
         return True
+
+
+def _change_clock(row: Any, clock: int) -> None:
+    """Another codec with another clock: the timestamps are anchored anew, behind what was placed."""
+    row["codec_clock"] = row["clock"] = clock
+    row["numbered"] = row["anchored"] = 0
+
+
+def _place(row: Any, leg: Any, ext_ts: int) -> int:
+    """Ring position of an extended timestamp."""
+    since = ext_ts - int(row["ts_base"])
+    return int(row["u_base"]) + since * int(leg["rate"]) // int(row["clock"])
+
+
+def numbered_timestamps(ext: I64, samples: I64) -> U32:
+    """Timestamps in the place of those that stand still: each packet as many samples behind the one before as it has.
+
+    ext, samples: int64[k]; uint32[k] in samples of the leg's rate.
+    """
+    return ((ext * samples) & 0xFFFFFFFF).astype(np.uint32)
 
 
 def _extended(timestamp: int, reference: int) -> int:

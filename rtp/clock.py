@@ -44,6 +44,10 @@ class ClockMapper:
         self._offset, self._now = offset, monotonic
         return step
 
+    def monotonic_of(self, stamp: int) -> int:
+        """As `to_monotonic`, of one stamp."""
+        return int(self.to_monotonic(np.array([stamp], np.int64))[0])
+
     def to_monotonic(self, stamps: I64) -> I64:
         """Arrival on the monotonic clock of rows drained after the last `observe`: int64[n] in, int64[n] out.
 

@@ -63,7 +63,7 @@ def follow_clocks(legs: Rows, streams: Rows, which: I64) -> list[TimelineEvent]:
 
 def _slip(legs: Rows, streams: Rows, which: I64, slip: I64) -> list[TimelineEvent]:
     """Place what comes next `slip` samples earlier."""
-    streams["ts_base"][which] += slip
+    streams["u_base"][which] -= slip
     streams["newest_u"][which] -= slip
     streams["transit"][which] += slip
     leg = which >> 1

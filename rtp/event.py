@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class TimelineEvent:
     """A stream was anchored (`anchored`), its timestamp moved (`jump`) or ran away (`drift`) against arrival.
 
+    `pace`: its timestamps count with a clock of `moved` Hz that is not its codec's, or with 0: stand still.
     `late`: a packet came after its place, `moved` samples from `p` on, was written.
     """
 

@@ -121,9 +121,18 @@ def receive_stamped(sock: socket.socket, size: int) -> tuple[bytes, int, tuple[s
     The arrival is on CLOCK_REALTIME [ns], 0 if the kernel gave none. Raises OSError.
     """
     data, ancillary, _, source = sock.recvmsg(size, CONTROL)
-    stamp = 0
+    return data, _stamp_in(ancillary), (source[0], source[1])
+
+
+def peek_stamped(sock: socket.socket, size: int) -> tuple[bytes, int]:
+    """The beginning of the first datagram in a socket, and its arrival as above; it stays there. Raises OSError."""
+    data, ancillary, _, _ = sock.recvmsg(size, CONTROL, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return data, _stamp_in(ancillary)
+
+
+def _stamp_in(ancillary: list[tuple[int, int, bytes]]) -> int:
     for level, kind, content in ancillary:
         if (level, kind) == (SOL_SOCKET, SO_TIMESTAMPNS) and len(content) >= _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(content)
-            stamp = seconds * 1_000_000_000 + nanoseconds
-    return data, stamp, (source[0], source[1])
+            seconds, nanoseconds = map(int, _TIMESPEC.unpack_from(content))
+            return seconds * 1_000_000_000 + nanoseconds
+    return 0

@@ -149,7 +149,8 @@ def after_outage(
     leg = stream >> 1
     rate = legs["rate"][leg]
     missed = delta16(seq, streams["highest"][stream])
-    spoken = delta32(timestamp, streams["newest_ts"][stream])
+    clock = np.maximum(streams["clock"][stream], 1)
+    spoken = delta32(timestamp, streams["newest_ts"][stream]) * rate // clock
     passed = (arrival - legs["last_ns"][leg]) * (rate / 1e9)
     packed = samples * delta16(seq, streams["newest"][stream])
     near = OUTAGE_S * rate
@@ -171,6 +172,7 @@ def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:
     stream["checked"] = ext - MAX_MISORDER  # packets from before the first one may still come
     stream["received"] = 0
     stream["odd_seq"] = -1
+    stream["codec_clock"], stream["clock"], stream["numbered"] = 0, 1, 0
     stream["late_dev"] = LATE_NONE
     look_anew(stream)
     stream["transit"], stream["jitter"] = np.nan, 0.0

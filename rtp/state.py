@@ -19,7 +19,7 @@ from siprec.rtp.groups import Groups
 
 I64 = npt.NDArray[np.int64]
 
-STATE_VERSION = 5
+STATE_VERSION = 7
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -61,6 +61,7 @@ LEG: np.dtype[Any] = _record(
         ("last_ns", "i8"),
         ("packets", "i8"),  # accepted, duplicates not counted
         ("octets", "i8"),
+        ("recovered", "i8"),  # packets that came only as a repetition in a later one (RFC 2198)
         ("lost_before", "i8"),  # in streams that ended
         ("late", "i8"),
         ("duplicates", "i8"),
@@ -102,7 +103,11 @@ STREAM: np.dtype[Any] = _record(
         ("checked", "i8"),  # gaps are known up to here
         ("horizon", "i8"),  # highest when last checked
         ("odd_seq", "i4"),  # sequence number that would confirm a restart, -1 if none
-        ("ts_base", "i8"),  # u = extended timestamp - ts_base
+        ("codec_clock", "i4"),  # of its newest codec [Hz]
+        ("clock", "i4"),  # what its timestamps really count [Hz]; see siprec.rtp.pace
+        ("numbered", "u1"),  # its timestamps stand still: places come from sequence numbers
+        ("ts_base", "i8"),  # u = u_base + (extended timestamp - ts_base) * rate / clock
+        ("u_base", "i8"),
         ("newest", "i8"),  # extended sequence number of the newest audio packet
         ("newest_u", "i8"),
         ("newest_ts", "i8"),

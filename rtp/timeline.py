@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from siprec.rtp.anchor import Anchor
+from siprec.rtp.anchor import Anchor, numbered_timestamps
 from siprec.rtp.drift import follow_clocks, note_lead
 from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups, stable_order
@@ -37,6 +37,8 @@ from siprec.rtp.stats import update_jitter
 
 __all__ = ["Batch", "Placement", "Timeline"]
 
+_YOUNG = 64
+"Packets within which a stream's timestamps are watched for what they count."
 _LEAP = 64
 "Packets missing in a row from which on the gap is noted at once: soon the history has forgotten its edges."
 
@@ -56,6 +58,10 @@ class Batch:
     "Rows whose audio is to be placed; the others (events, comfort noise) only count in the sequence."
     samples: I64
     "Samples of audio at the leg's rate."
+    clock: I64
+    "What the timestamps count by the codec [Hz]."
+    repeated: Bool | None = None
+    "Rows that repeat an earlier packet (RFC 2198): duplicates unless that one is missing."
 
 
 @dataclass(slots=True)
@@ -66,6 +72,10 @@ class Placement:
     "Rows to place, int64[k]."
     u: I64
     "Ring position of each, int64[k]."
+    stream: I64
+    "Stream row of each, int64[k]."
+    ext: I64
+    "Extended sequence number of each, int64[k]."
     fresh: Bool
     "bool[n]: not a duplicate and not left out."
     changes: list[StreamChange]
@@ -101,7 +111,10 @@ class Timeline:
         fresh = stream >= 0
         order = self._sorted(stream, fresh)
         ext = np.zeros(stream.shape, np.int64)
-        out = Placement(rows=order, u=np.zeros(0, np.int64), fresh=fresh, changes=changes, events=[], gaps=[])
+        none = np.zeros(0, np.int64)
+        out = Placement(
+            rows=order, u=none, stream=none, ext=none, fresh=fresh, changes=changes, events=[], gaps=[]
+        )
         leaps: list[_Leap] = []
         if order.size < fresh.size:
             np.add.at(self._legs["discarded"], batch.leg[~fresh], 1)
@@ -114,7 +127,8 @@ class Timeline:
         if rows.size:
             out.rows, out.u = self._place_audio(batch, rows, stream[rows], ext[rows], out.events)
             rows = out.rows
-            self._history.remember(stream[rows], ext[rows], out.u, batch.samples[rows])
+            out.stream, out.ext = stream[rows], ext[rows]
+            self._history.remember(out.stream, out.ext, out.u, batch.samples[rows])
         for leap in leaps:
             self._measure(leap, batch, out)
         return out
@@ -183,7 +197,13 @@ class Timeline:
         )
         new = np.add.reduceat(fresh.astype(np.int64), groups.starts)
         streams["received"][groups.key] += new
-        self._count(groups, new, batch.arrival_ns[order], order)
+        counts = groups.counts
+        if batch.repeated is not None:
+            again = batch.repeated[order]
+            counts = counts - np.add.reduceat((again & ~fresh).astype(np.int64), groups.starts)
+            recovered = np.add.reduceat((again & fresh).astype(np.int64), groups.starts)
+            np.add.at(self._legs["recovered"], groups.key >> 1, recovered)
+        self._count(groups, new, counts, batch.arrival_ns[order], order)
         if unusual.size:
             self._senders.hold(unusual)
         return fresh, leaps
@@ -229,12 +249,12 @@ class Timeline:
             delta = int(self._legs["delta"][leg])
             out.gaps.append(LossGap(leg, start + delta, end + delta, leap.packets))
 
-    def _count(self, groups: Groups, new: I64, arrival: I64, rows: I64) -> None:
+    def _count(self, groups: Groups, new: I64, counts: I64, arrival: I64, rows: I64) -> None:
         """Leg counters. A leg may have two groups, one of each stream: hence the `at` forms."""
         legs, leg = self._legs, groups.key >> 1
         np.add.at(legs["packets"], leg, new)
-        doubled = groups.counts > new
-        np.add.at(legs["duplicates"], leg[doubled], (groups.counts - new)[doubled])
+        doubled = counts > new
+        np.add.at(legs["duplicates"], leg[doubled], (counts - new)[doubled])
         began = arrival[groups.starts]
         legs["current"][leg] = groups.key & 1
         twice = np.flatnonzero(leg[1:] == leg[:-1])
@@ -255,10 +275,12 @@ class Timeline:
         leg = stream >> 1
         rate = legs["rate"][leg].astype(np.float64)
         arrived = (batch.arrival_ns[rows] - legs["epoch_ns"][leg]) * (rate / 1e9)
+        clock, timestamp = batch.clock[rows], self._timestamps(batch, rows, stream, ext)
         newest_ts = streams["newest_ts"][groups.key]
-        ext_ts = newest_ts[groups.of_row] + delta32(batch.timestamp[rows], newest_ts[groups.of_row])
-        u = ext_ts - streams["ts_base"][stream]
+        ext_ts = newest_ts[groups.of_row] + delta32(timestamp, newest_ts[groups.of_row])
+        u = self._places(stream, leg, ext_ts)
         odd = self._odd(groups, stream, leg, ext, u, arrived, batch.samples[rows])
+        odd |= clock != streams["codec_clock"][stream]
         keep = np.ones(rows.shape, np.bool_)
         plain = np.add.reduceat(odd.astype(np.int64), groups.starts) == 0
         # before the others: a stream that begins continues what the one before it sent in this very batch
@@ -270,18 +292,39 @@ class Timeline:
             u[span], keep[span] = self._anchor.place(
                 int(groups.key[g]),
                 ext[span],
-                batch.timestamp[rows[span]],
+                timestamp[span],
+                clock[span],
                 arrived[span],
                 batch.samples[rows[span]],
                 events,
             )
         self._advance(groups, plain, ext, ext_ts, u)
-        update_jitter(streams, groups, arrived, u, keep)
+        update_jitter(
+            streams, groups, arrived, u, keep if batch.repeated is None else keep & ~batch.repeated[rows]
+        )
         lead = np.where(keep, u + legs["delta"][leg] - arrived, -np.inf)
         due = note_lead(streams, groups.key, np.maximum.reduceat(lead, groups.starts), groups.counts)
         if due.size:
             events += follow_clocks(legs, streams, due)
         return (rows, u) if keep.all() else (rows[keep], u[keep])
+
+    def _timestamps(self, batch: Batch, rows: I64, stream: I64, ext: I64) -> U32:
+        """Timestamps of the rows; those of a sender that lets them stand still are made from its numbers."""
+        timestamp = batch.timestamp[rows]
+        numbered = self._streams["numbered"][stream] != 0
+        if numbered.any():
+            timestamp[numbered] = numbered_timestamps(ext[numbered], batch.samples[rows[numbered]])
+        return timestamp
+
+    def _places(self, stream: I64, leg: I64, ext_ts: I64) -> I64:
+        """Ring positions of extended timestamps: int64[k]."""
+        since = ext_ts - self._streams["ts_base"][stream]
+        clock, rate = self._streams["clock"][stream], self._legs["rate"][leg]
+        other = np.flatnonzero(clock != rate)
+        if other.size:
+            since[other] = since[other] * rate[other] // clock[other]
+        u: I64 = since + self._streams["u_base"][stream]
+        return u
 
     def _odd(
         self,
@@ -303,6 +346,9 @@ class Timeline:
         steps = ext - groups.previous(ext, streams["newest"][groups.key])
         moved = u - groups.previous(u, streams["newest_u"][groups.key])
         against = (steps > 0) != (moved > 0)
+        uneven = (steps == 1) & (moved != samples)
+        if uneven.any():  # a pause; or, while the stream is young, a clock that is not its codec's
+            against |= uneven & (ext - streams["base"][stream] < _YOUNG)
         odd: Bool = (streams["anchored"][stream] == 0) | ahead | against
         odd |= (p < legs["floor_p"][leg]) | (u < legs["lowest_u"][leg])
         odd |= p + samples > legs["ceiling_p"][leg]

@@ -90,7 +90,7 @@ class StorageConfig:
     keep: str = key("same", kinds.one_of("same", later=("flac", "opus")))
     "Kept after the call: same, what was written."
     max_rate: int = key(16_000, kinds.integer(8_000, 48_000))
-    "Highest sample rate of a file, in Hz. Recordings of G.711, all that is decoded, have 8,000."
+    "Highest sample rate of a file, in Hz. A file has the highest rate that arrived on its legs, up to this."
     reserve_mb_per_call: int = key(32, kinds.integer(1, 10_000))
     "Disk space that an admitted call reserves, in MB."
     low_water_mb: int = key(1_024, kinds.integer(0, 10_000_000))
@@ -121,6 +121,14 @@ class MetricsConfig:
 
     listen: HostPort | None = key(HostPort("127.0.0.1", 9590), kinds.optional(kinds.host_port))
     "/metrics, /healthz and /readyz; null: no listener."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecsConfig:
+    """How what was received becomes sound."""
+
+    conceal: str = key("off", kinds.one_of("off", "short"))
+    "Lost packets: off: silence; short: losses up to 60 ms are filled with the sound before them, and marked."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +169,7 @@ class Config:
     catalog: CatalogConfig = field(default_factory=CatalogConfig)
     control: ControlConfig = field(default_factory=ControlConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    codecs: CodecsConfig = field(default_factory=CodecsConfig)
     dtmf: DtmfConfig = field(default_factory=DtmfConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -178,6 +187,7 @@ SECTIONS: dict[str, type] = {
     "catalog": CatalogConfig,
     "control": ControlConfig,
     "metrics": MetricsConfig,
+    "codecs": CodecsConfig,
     "dtmf": DtmfConfig,
     "recording": RecordingConfig,
     "log": LogConfig,

@@ -311,6 +311,7 @@ def worker_settings(config: Config) -> WorkerSettings:
         rows_per_tick=config.rtp.rows_per_tick,
         tick_s=config.rtp.tick_ms / 1000,
         dump_max_bytes=config.storage.rtpdump_max_mb * MB,
+        conceal=config.codecs.conceal == "short",
     )
 
 

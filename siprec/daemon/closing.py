@@ -54,6 +54,8 @@ class Closing:
         """Something a worker said about a recording."""
         if isinstance(message, protocol.LegEvent):
             self._leg_event(live, message)
+        elif isinstance(message, protocol.RateFixed):
+            live.rate = message.rate
         elif isinstance(message, protocol.Closed):
             task = asyncio.create_task(self._closed(live, message))
             self._tasks.add(task)

@@ -24,6 +24,7 @@ MAX_EVENTS = 1000
 "Events kept per recording; what comes later is counted."
 _MORE_COUNTS = (
     "octets",
+    "recovered",
     "foreign",
     "broken",
     "capped",
@@ -97,6 +98,7 @@ class LiveRecording:
     audio: Path
     format: str
     rate: int
+    "Of the file [Hz]; the most that is allowed, until it is fixed."
     started: datetime
     opened_ns: int
     "Monotonic, at admission."

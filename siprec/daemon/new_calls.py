@@ -13,7 +13,7 @@ from siprec.daemon.legs import new_leg, take_plan
 from siprec.daemon.live import LiveDialog, LiveRecording
 from siprec.daemon.logs import RecordingLog
 from siprec.media.protocol import OpenRecording
-from siprec.media.rate import file_rate
+from siprec.media.rate import only_rate
 from siprec.media.supervisor import MediaProcess, WorkerBusy
 from siprec.recording.intake import Intake, Refused, read_intake
 from siprec.recording.parties import PlannedLeg
@@ -164,7 +164,7 @@ class NewCalls:
             folder=folder,
             audio=folder / AUDIO,
             format=self._means.config.storage.format,
-            rate=file_rate(self._means.config.storage.max_rate),
+            rate=self._means.config.storage.max_rate,
             started=self._means.closing.moment(unix_ns),
             opened_ns=opened_ns,
             opened_unix_ns=unix_ns,
@@ -197,10 +197,14 @@ class NewCalls:
             self._give_back(worker, live, number)
             raise
         assert live.session.plan is not None
+        max_rate = self._means.config.storage.max_rate
+        rate = only_rate((leg.spec.payloads for leg in live.legs), max_rate)
+        live.rate = rate or max_rate
         return OpenRecording(
             recording=number,
             path=str(live.audio),
-            rate=live.rate,
+            rate=rate or 0,
+            max_rate=max_rate,
             channels=live.session.plan.channels,
             format=live.format,
             epoch_ns=live.opened_ns - _EPOCH_BEFORE_NS,

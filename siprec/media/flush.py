@@ -10,6 +10,7 @@ from siprec.media.pipeline import Pipeline
 from siprec.media.recordings import LegState, RecordingState
 from siprec.media.rings import BLOCK, REACH
 from siprec.media.writer import Flush, Part, WriterThread
+from siprec.rtp.state import Rows
 
 QUANTUM_S = 1
 "A recording is written about every second."
@@ -85,7 +86,7 @@ class Flusher:
         self.full_legs.clear()
         quantum_s = QUANTUM_S if self._roomy(len(legs)) else 0
         for recording in recordings.values():
-            if recording.t0_ns is None and not self._set_zero(recording):
+            if not recording.rate or (recording.t0_ns is None and not self._set_zero(recording)):
                 continue
             if recording.p_of(recording.drained_ns) - recording.written_p > _SPAN:
                 self.full_legs.update(recording.legs)
@@ -113,13 +114,24 @@ class Flusher:
             return False
         recording.t0_ns = min(known)
         self._pipeline.store.t0[recording.number] = recording.t0_ns
-        recording.t0_p = recording.queued_p = recording.written_p = recording.p_of(recording.t0_ns)
+        recording.t0_p = recording.p_of(recording.t0_ns)
+        recording.queued_p = recording.written_p = self._first_of(recording, rows)
         legs = self._pipeline.legs
         legs["floor_p"][recording.legs], legs["ceiling_p"][recording.legs] = (
-            recording.t0_p,
-            recording.t0_p + REACH,
+            recording.queued_p,
+            recording.queued_p + REACH,
         )
         return True
+
+    def _first_of(self, recording: RecordingState, rows: Rows) -> int:
+        """Where writing begins: at the zero, but not at a silence before the first packet that no ring could hold.
+
+        A rate that was long undecided leaves one; the file's writer fills what is skipped.
+        """
+        reached = recording.p_of(recording.drained_ns)
+        tops = (rows["lowest_u"] + rows["delta"])[rows["segments"] > 0]
+        first = min([reached, *map(int, tops)])
+        return max(recording.t0_p, min(first, reached - _SPAN // 2))
 
     def _end_of(self, recording: RecordingState) -> int:
         """The end: the BYE, or behind the last packet's samples, whichever is later."""

@@ -11,9 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from siprec.codecs import g711
-from siprec.codecs.registry import AUDIO, CODECS, EVENT, KINDS, NOISE, RAW
-from siprec.media.rings import Rings
+from siprec.codecs import conceal, g711
+from siprec.codecs.frames import samples_in
+from siprec.codecs.registry import AUDIO, CODECS, EVENT, KINDS, NOISE, RAW, RED, Codec
+from siprec.codecs.resample import Placed
+from siprec.media.redundant import unpack
+from siprec.media.rings import BLOCK, Rings
+from siprec.media.sound import IDLE_NS, Packet, StreamSound
 from siprec.media.store import StateStore
 from siprec.rtp import packet
 from siprec.rtp.dtmf import Digit, DigitCollector
@@ -32,10 +36,13 @@ from siprec.rtp.udptl import confirm, sequence_numbers
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
+Map = npt.NDArray[np.uint8]
 
 LEFT_OUT = 255
 "Kind of a row that came while its leg was inactive."
 _SAMPLES_PER_BYTE = np.array([c.samples_per_byte for c in CODECS], np.int64)
+_RATES = np.array([c.rate for c in CODECS], np.int64)
+_CLOCKS = np.array([c.clock for c in CODECS], np.int64)
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class BatchResult:
     gaps: list[LossGap] = field(default_factory=list)
     sources: list[tuple[int, int]] = field(default_factory=list)
     "(leg, source key) of each leg that was latched to a source."
+    resampled: list[tuple[int, Codec]] = field(default_factory=list)
+    "(leg, codec) the first time that a leg's sound has to be brought to the file's rate."
     secret: list[tuple[int, int]] = field(default_factory=list)
     "(leg, arrival ns of the packet that showed it) of each stream that turned out to look encrypted."
     second: list[tuple[int, int, int]] = field(default_factory=list)
@@ -75,6 +84,12 @@ class Pipeline:
             self.legs[:], self.streams[:] = store.load(everyone)
         self.maps = np.zeros((legs, 128), np.uint8)
         "uint8[legs, 128]: codec number by payload type."
+        self._earlier: dict[int, tuple[int, Map]] = {}
+        "Legs whose payload types were mapped anew: until when [monotonic ns] the map before holds."
+        self._sounds: dict[int, StreamSound] = {}
+        "By stream row."
+        self._resampled: dict[int, set[int]] = {}
+        "By leg: numbers of the codecs whose resampling was told."
         self.codecs_seen = np.zeros((legs, len(CODECS)), np.bool_)
         "Which codecs arrived on a leg, by codec number."
         self.timeline = Timeline(self.legs, self.streams, store.history, hold_back_s=hold_back_s)
@@ -89,9 +104,43 @@ class Pipeline:
         self._note_drops(rows)
         wanted = self._admit(rows, arrival, columns, result)
         if wanted.size:
-            self._take(rows, arrival, columns, wanted, number, result)
+            self._take_all(rows, arrival, columns, wanted, number, result)
         self.commit(_distinct(rows.leg))
         return result
+
+    def map_payloads(self, leg: int, payloads: Map, at_ns: int = 0) -> None:
+        """What the payload types of a leg mean; a change holds for packets that arrive from `at_ns` on."""
+        if at_ns and (self.maps[leg] != payloads).any():
+            self._earlier[leg] = at_ns, self.maps[leg].copy()
+        self.maps[leg] = payloads
+
+    def forget(self, leg: int) -> None:
+        """A leg is over, or begins: nothing of its streams and codecs is remembered."""
+        self.codecs_seen[leg] = False
+        self._earlier.pop(leg, None)
+        self._resampled.pop(leg, None)
+        for stream in (2 * leg, 2 * leg + 1):
+            self._sounds.pop(stream, None)
+
+    def settle(self, now_ns: int) -> None:
+        """Bring the last run of each stream to its end that sends no more; its last samples are still in a filter."""
+        for stream, sound in self._sounds.items():
+            if not sound.pending:
+                continue
+            leg = stream >> 1
+            if now_ns - sound.last_ns > IDLE_NS or self.legs["end_ns"][leg]:
+                self._write(leg, sound.settle())
+
+    def conceal(self, gap: LossGap) -> bool:
+        """Fill a short loss with the sound before it. False if it is too long, or written already."""
+        row = self.legs[gap.leg]
+        rate, start, count = int(row["rate"]), gap.start - int(row["delta"]), gap.end - gap.start
+        if count > conceal.MAX_S * rate or gap.start < row["floor_p"]:
+            return False
+        before = np.empty(int(conceal.LOOK_BACK_S * rate), np.int16)
+        self.rings.read(gap.leg, start - before.size, before)
+        self._write(gap.leg, [(start, conceal.conceal(before, count, rate))])
+        return True
 
     def commit(self, legs: I64) -> None:
         """Publish the rows of `legs`."""
@@ -170,7 +219,7 @@ class Pipeline:
             data = rows.data[row, : rows.length[row]].tobytes()
             result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
 
-    def _take(
+    def _take_all(
         self,
         rows: ReceivedRows,
         arrival: I64,
@@ -179,11 +228,38 @@ class Pipeline:
         number: int,
         result: BatchResult,
     ) -> None:
+        """Take the rows; those with redundancy block by block."""
+        red = KINDS[self.maps[rows.leg[wanted], columns.payload_type[wanted]]] == RED
+        if not red.any():
+            self._take(rows, arrival, columns, wanted, number, result)
+            return
+        parts, broken = unpack(rows, columns, arrival, wanted[red], self.maps, self.streams)
+        others = np.sort(np.concatenate([wanted[~red], broken]))
+        if others.size:
+            self._take(rows, arrival, columns, others, number, result)
+        if parts.arrival.size:
+            everything = np.arange(parts.arrival.size, dtype=np.int64)
+            self._take(
+                parts.rows, parts.arrival, parts.columns, everything, number, result, repeated=parts.repeated
+            )
+
+    def _take(
+        self,
+        rows: ReceivedRows,
+        arrival: I64,
+        columns: PacketColumns,
+        wanted: I64,
+        number: int,
+        result: BatchResult,
+        *,
+        repeated: Bool | None = None,
+    ) -> None:
         leg = rows.leg[wanted]
         size = columns.size[wanted].astype(np.int64)
-        codec = self.maps[leg, columns.payload_type[wanted]]
-        kind = KINDS[codec]
         arrived = arrival[wanted]
+        codec = self._codecs(leg, columns.payload_type[wanted], arrived)
+        kind = KINDS[codec]
+        kind[kind == RED] = RAW  # what could be taken apart was
         muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < self.legs["mute_until"][leg])
         if muted.any():  # received, so that nothing is missing, but not taken
             kind = np.where(muted, LEFT_OUT, kind)
@@ -192,6 +268,10 @@ class Pipeline:
         if hidden is not None:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
+        slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != self.legs["rate"][leg]))
+        payloads: dict[int, bytes] = {}
+        if slow.any():
+            payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
         batch = Batch(
             number=number,
             leg=leg,
@@ -201,10 +281,21 @@ class Pipeline:
             arrival_ns=arrived,
             audio=(kind == AUDIO) & (samples > 0),
             samples=samples,
+            clock=_CLOCKS[codec],
+            repeated=repeated,
         )
         placed = self.timeline.place(batch)
-        result.changes, result.events, result.gaps = placed.changes, placed.events, placed.gaps
-        self._decode(rows, columns, wanted, codec, batch, placed)
+        result.changes += placed.changes
+        result.events += placed.events
+        result.gaps += placed.gaps
+        for change in placed.changes:
+            self._sounds.pop(change.stream, None)
+        if payloads:
+            plain = ~slow[placed.rows]
+            self._decode_slow(codec, batch, placed, payloads, kind, result)
+            self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
+        else:
+            self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
         groups = Groups.of(leg)
         if hidden is not None:
             self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
@@ -280,13 +371,14 @@ class Pipeline:
         columns: PacketColumns,
         wanted: I64,
         codec: npt.NDArray[np.uint8],
-        batch: Batch,
-        placed: Placement,
+        leg: I64,
+        rows_placed: I64,
+        u: I64,
     ) -> None:
-        """Expand the placed rows, all of one codec and length at a time, into the rings."""
-        row = wanted[placed.rows]
-        key = codec[placed.rows].astype(np.int64) * STRIDE + columns.size[row]
-        leg = batch.leg[placed.rows]
+        """Expand placed rows of G.711 at its own rate, all of one law and length at a time, into the rings."""
+        row = wanted[rows_placed]
+        key = codec[rows_placed].astype(np.int64) * STRIDE + columns.size[row]
+        leg = leg[rows_placed]
         flat = rows.data.reshape(-1)
         at = row * STRIDE + columns.offset[row]
         alike = key.size > 0 and bool((key == key[0]).all())
@@ -295,9 +387,98 @@ class Pipeline:
             which = slice(None) if alike else key == value
             windows = as_strided(flat, (flat.size - n + 1, n), (1, 1))
             samples = g711.decode_rows(CODECS[number].law, windows[at[which]])
-            written = self.rings.write(leg[which], placed.u[which], samples)
+            written = self.rings.write(leg[which], u[which], samples)
             if not written.all():
                 np.add.at(self.legs["no_room"], leg[which][~written], 1)
+
+    def _codecs(self, leg: I64, payload_type: npt.NDArray[np.uint8], arrived: I64) -> npt.NDArray[np.uint8]:
+        """Codec numbers by the map that held when each packet arrived: uint8[n]."""
+        codec = self.maps[leg, payload_type]
+        for number, (until_ns, before) in list(self._earlier.items()):
+            mine = leg == number
+            early = np.flatnonzero(mine & (arrived < until_ns))
+            codec[early] = before[payload_type[early]]
+            if mine.any() and not early.size:
+                del self._earlier[number]
+        return codec
+
+    def _measure(
+        self,
+        rows: ReceivedRows,
+        columns: PacketColumns,
+        wanted: I64,
+        codec: npt.NDArray[np.uint8],
+        slow: Bool,
+        samples: I64,
+        kind: npt.NDArray[np.uint8],
+    ) -> dict[int, bytes]:
+        """How much sound the `slow` rows hold, at their file's rate, into `samples`; their payloads by row.
+
+        What its codec cannot read becomes RAW in `kind`.
+        """
+        payloads: dict[int, bytes] = {}
+        rates = self.legs["rate"][rows.leg[wanted]]
+        for i in np.flatnonzero(slow).tolist():
+            row, form = int(wanted[i]), CODECS[codec[i]]
+            start = int(columns.offset[row])
+            payloads[i] = payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
+            count = samples_in(form, payload)
+            if count < 0:
+                kind[i] = RAW
+            samples[i] = max(count, 0) * int(rates[i]) // form.rate
+        return payloads
+
+    def _decode_slow(
+        self,
+        codec: npt.NDArray[np.uint8],
+        batch: Batch,
+        placed: Placement,
+        payloads: dict[int, bytes],
+        kind: npt.NDArray[np.uint8],
+        result: BatchResult,
+    ) -> None:
+        """Decode the placed rows that have `payloads`, each stream's in the order of its sequence numbers."""
+        which = np.array([k for k, i in enumerate(placed.rows.tolist()) if i in payloads], np.int64)
+        if not which.size:
+            return
+        which = which[np.lexsort((placed.ext[which], placed.stream[which]))]
+        groups = Groups.of(placed.stream[which])
+        for g, stream in enumerate(groups.key.tolist()):
+            mine = which[groups.rows(g)]
+            indices = placed.rows[mine].tolist()
+            packets = [
+                Packet(int(codec[i]), u, payloads[i])
+                for i, u in zip(indices, placed.u[mine].tolist(), strict=True)
+            ]
+            leg = stream >> 1
+            sound = self._sounds.get(stream)
+            if sound is None:
+                sound = self._sounds[stream] = StreamSound(int(self.legs["rate"][leg]))
+            sound.last_ns = max(sound.last_ns, int(batch.arrival_ns[indices].max()))
+            made = sound.take(packets)
+            self._write(leg, made.pieces)
+            for failed in made.failed:
+                kind[indices[failed]] = RAW
+            self._note_resampled(leg, {packet.codec for packet in packets}, result)
+
+    def _write(self, leg: int, pieces: list[Placed]) -> None:
+        """Put sound into a leg's ring; what was written to the file already is left out."""
+        row = self.legs[leg]
+        floor = int(row["floor_p"] - row["delta"])
+        number = np.array([leg], np.int64)
+        for place, samples in pieces:
+            skip = min(max(floor - place, 0), samples.size)
+            for at in range(skip, samples.size, BLOCK):
+                part = samples[at : at + BLOCK]
+                if not self.rings.write(number, np.array([place + at], np.int64), part[None, :]).all():
+                    row["no_room"] += 1
+
+    def _note_resampled(self, leg: int, codecs: set[int], result: BatchResult) -> None:
+        rate, told = int(self.legs["rate"][leg]), self._resampled.setdefault(leg, set())
+        for number in codecs - told:
+            if CODECS[number].rate != rate:
+                told.add(number)
+                result.resampled.append((leg, CODECS[number]))
 
     def _take_others(
         self,

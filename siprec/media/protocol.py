@@ -19,6 +19,8 @@ MAX_FDS = 253
 _FD_BYTES = array("i").itemsize
 MAX_NAME = 32
 "Of an encoding; a longer one is none that we know."
+MAX_FMTP = 48
+"Of the format parameters of one payload type that choose the decoder."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,13 +34,16 @@ class LegSpec:
     remote: tuple[str, int] | None
     "Where the SDP says RTP comes from; None when it does not say (hold, port 0)."
     rtcp_remote: tuple[str, int] | None
-    payloads: dict[int, tuple[str, int]]
-    "Payload type: (encoding name, clock)."
+    payloads: dict[int, tuple[str, int, int, str]]
+    "Payload type: (encoding name, clock, channels, fmtp)."
     active: bool = True
     mux: bool = False
 
     def __post_init__(self) -> None:
-        self.payloads = {number: (name[:MAX_NAME], clock) for number, (name, clock) in self.payloads.items()}
+        self.payloads = {
+            number: (name[:MAX_NAME], clock, channels, fmtp[:MAX_FMTP])
+            for number, (name, clock, channels, fmtp) in self.payloads.items()
+        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +54,8 @@ class OpenRecording:
     path: str
     "Of the audio file; undecodable packets go beside it."
     rate: int
+    "Of the file; 0: what arrives decides, up to `max_rate`."
+    max_rate: int
     channels: int
     format: str
     epoch_ns: int
@@ -107,6 +114,14 @@ class Stop:
 
 
 @dataclass(slots=True, kw_only=True)
+class RateFixed:
+    """What arrived has decided on the rate of a recording's file [Hz]."""
+
+    recording: int
+    rate: int
+
+
+@dataclass(slots=True, kw_only=True)
 class LegEvent:
     """Something happened on a leg, at `at_ns` [monotonic]."""
 
@@ -159,7 +174,17 @@ class Beat:
 
 
 Message = (
-    OpenRecording | AddLeg | Answered | UpdateLeg | EndLeg | CloseRecording | Stop | LegEvent | Closed | Beat
+    OpenRecording
+    | AddLeg
+    | Answered
+    | UpdateLeg
+    | EndLeg
+    | CloseRecording
+    | Stop
+    | RateFixed
+    | LegEvent
+    | Closed
+    | Beat
 )
 _TYPES: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -171,6 +196,7 @@ _TYPES: dict[str, type[Any]] = {
         EndLeg,
         CloseRecording,
         Stop,
+        RateFixed,
         LegEvent,
         Closed,
         Beat,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from siprec.media.protocol import LegSpec
 from siprec.media.writer import DumpFile
+from siprec.storage.sink import Sink
 from siprec.storage.stereo import WavWriter
 
 MAX_GAPS = 1000
@@ -68,10 +69,13 @@ class RecordingState:
     number: int
     path: str
     rate: int
+    "Of the file [Hz], 0 until it is fixed: nothing has a position, and packets wait in their sockets."
+    max_rate: int
     channels: int
     g711: bool
     epoch_ns: int
     epoch_unix_us: int
+    sink: Sink
     writer: WavWriter
     legs: list[int]
     answered_ns: int | None = None

@@ -18,6 +18,7 @@ _COUNTS = (
     "octets",
     "late",
     "duplicates",
+    "recovered",
     "dropped",
     "foreign",
     "broken",

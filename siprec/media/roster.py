@@ -14,6 +14,7 @@ import numpy as np
 from siprec.codecs.registry import payload_map
 from siprec.media import protocol
 from siprec.media.pipeline import Pipeline
+from siprec.media.rate import LOWEST
 from siprec.media.recordings import LegState, RecordingState
 from siprec.media.rings import BLOCK, REACH
 from siprec.media.store import BLOCK_TABLE
@@ -21,7 +22,7 @@ from siprec.rtp.encrypted import look_anew
 from siprec.rtp.source import source_key
 from siprec.rtp.state import NO_CEILING
 from siprec.storage.fileops import StorageError
-from siprec.storage.sink import PlainSink
+from siprec.storage.sink import PlainSink, Sink
 from siprec.storage.stereo import WavWriter
 from siprec.storage.wav import SampleFormat, parse_header
 
@@ -108,41 +109,54 @@ class Roster:
             raise
 
     def _new_recording(self, message: protocol.OpenRecording, sink: PlainSink) -> RecordingState:
-        known = not message.legs or any(self._has(message, spec.leg) for spec in message.legs)
+        known = not message.legs or any(self._has(message.epoch_ns, spec.leg) for spec in message.legs)
         resume = message.resume and known
         frames = parse_header(os.pread(sink.fileno(), 128, 0)).frames if resume else 0
         g711 = message.format == "wav-g711"
+        rate = message.rate or (self._rate_left(message) if message.resume else 0)
         recording = RecordingState(
             number=message.recording,
             path=message.path,
-            rate=message.rate,
+            rate=rate,
+            max_rate=message.max_rate,
             channels=message.channels,
             g711=g711,
             epoch_ns=message.epoch_ns,
             epoch_unix_us=message.epoch_unix_us,
-            writer=WavWriter(
-                sink,
-                frames=frames,
-                channels=message.channels,
-                rate=message.rate,
-                format=SampleFormat.MULAW if g711 else SampleFormat.PCM16,
-            ),
+            sink=sink,
+            writer=_writer(sink, message.channels, rate, g711=g711, frames=frames),
             legs=[],
             drained_ns=message.epoch_ns,
         )
         t0 = self._pipeline.store.t0
         if not resume:
             t0[message.recording] = 0
-        elif t0_ns := int(t0[message.recording]):
+        elif rate and (t0_ns := int(t0[message.recording])):
             recording.t0_ns, recording.t0_p = t0_ns, recording.p_of(t0_ns)
             recording.queued_p = recording.written_p = recording.t0_p + frames
         return recording
 
-    def _has(self, recording: protocol.OpenRecording | RecordingState, leg: int) -> bool:
-        """Whether a leg's row is about this recording: a worker before this one had taken it."""
+    def _has(self, epoch_ns: int, leg: int) -> bool:
+        """Whether a leg's row is about the recording of that epoch: a worker before this one had taken it."""
         row = self._pipeline.legs[leg]
-        mine = row["epoch_ns"] == recording.epoch_ns and row["rate"] == recording.rate
-        return bool(row["active"] and mine)
+        return bool(row["active"] and row["epoch_ns"] == epoch_ns)
+
+    def _rate_left(self, message: protocol.OpenRecording) -> int:
+        """The rate that a worker before this one had fixed but could not tell any more; 0 if it had not."""
+        mine = [spec.leg for spec in message.legs if self._has(message.epoch_ns, spec.leg)]
+        return max((int(self._pipeline.legs["rate"][leg]) for leg in mine), default=0)
+
+    def undecided(self) -> list[RecordingState]:
+        """Recordings whose rate is not fixed."""
+        return [recording for recording in self.recordings.values() if not recording.rate]
+
+    def fix_rate(self, recording: RecordingState, rate: int) -> protocol.RateFixed:
+        """The recording's file has this rate [Hz] from now on, and positions begin to mean something."""
+        recording.rate = rate
+        recording.writer = _writer(recording.sink, recording.channels, rate, g711=recording.g711, frames=0)
+        self._pipeline.legs["rate"][recording.legs] = rate
+        self._pipeline.commit(np.array(recording.legs, np.int64))
+        return protocol.RateFixed(recording=recording.number, rate=rate)
 
     # -- legs --
 
@@ -151,7 +165,7 @@ class Roster:
     ) -> None:
         if spec.leg in self.legs:
             raise ValueError(f"leg {spec.leg} is in use")
-        resume = resume and self._has(recording, spec.leg)
+        resume = resume and self._has(recording.epoch_ns, spec.leg)
         rtp = socket.socket(fileno=fds.popleft())
         try:
             rtcp = None if spec.mux else socket.socket(fileno=fds.popleft())
@@ -175,6 +189,7 @@ class Roster:
             self._resume_leg(recording, leg)
         else:
             self._reset_leg(recording, spec.leg)
+        self._pipeline.map_payloads(spec.leg, payload_map(spec.payloads))
         self._apply(spec, now_ns if resume else 0)
         self._pipeline.commit(np.array([spec.leg]))
 
@@ -182,7 +197,7 @@ class Roster:
         pipeline = self._pipeline
         pipeline.legs[leg] = 0
         pipeline.streams["live"][2 * leg : 2 * leg + 2] = 0
-        pipeline.codecs_seen[leg] = 0
+        pipeline.forget(leg)
         pipeline.store.kept[leg] = 0
         pipeline.rings.clear(leg)  # a call before this one may have left its voice there
         row = pipeline.legs[leg]
@@ -206,7 +221,6 @@ class Roster:
 
     def _apply(self, spec: protocol.LegSpec, at_ns: int) -> None:
         """Take over what an offer and answer say; a change of direction holds from `at_ns` on."""
-        self._pipeline.maps[spec.leg] = payload_map(spec.payloads)
         row = self._pipeline.legs[spec.leg]
         key = source_key(*spec.remote) if spec.remote else 0
         if key != row["sdp_source"]:
@@ -222,6 +236,7 @@ class Roster:
         leg = self.legs[message.spec.leg]
         leg.spec = message.spec
         leg.rtcp_source = None
+        self._pipeline.map_payloads(message.spec.leg, payload_map(message.spec.payloads), message.at_ns)
         self._apply(message.spec, message.at_ns)
         self._pipeline.commit(np.array([message.spec.leg]))
 
@@ -234,8 +249,14 @@ class Roster:
         self._changed = True
         number = leg.spec.leg
         self._pipeline.rings.clear(number)
+        self._pipeline.forget(number)
         self._pipeline.legs["active"][number] = 0
         self._pipeline.commit(np.array([number]))
+
+
+def _writer(sink: Sink, channels: int, rate: int, *, g711: bool, frames: int) -> WavWriter:
+    sample_format = SampleFormat.MULAW if g711 else SampleFormat.PCM16
+    return WavWriter(sink, frames=frames, channels=channels, rate=rate or LOWEST, format=sample_format)
 
 
 def _never_open(message: protocol.OpenRecording, now_ns: int, error: str) -> protocol.Closed:

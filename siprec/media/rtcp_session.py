@@ -44,7 +44,7 @@ class Seen(NamedTuple):
     highest: int
     base: int
     jitter: float
-    "In samples."
+    "In timestamp units (RFC 3550 6.4.1)."
     lost: int
     packets: int
     lost_in_all: int
@@ -57,7 +57,8 @@ def seen_of(legs: Rows, streams: Rows, numbers: npt.NDArray[np.int64]) -> list[S
     row = np.arange(numbers.size)
     current = legs["current"][numbers]
     stream = both[row, current]
-    columns = [stream[name].tolist() for name in ("live", "ssrc", "highest", "base", "jitter")]
+    columns = [stream[name].tolist() for name in ("live", "ssrc", "highest", "base")]
+    columns.append((stream["jitter"] * stream["clock"] / np.maximum(legs["rate"][numbers], 1)).tolist())
     columns.append(lost[row, current].tolist())
     columns.append(legs["packets"][numbers].tolist())
     columns.append((legs["lost_before"][numbers] + lost.sum(axis=1)).tolist())

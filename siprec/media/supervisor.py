@@ -323,10 +323,12 @@ class MediaProcess:
     def _take(self, message: protocol.Message) -> None:
         if isinstance(message, protocol.Beat):
             self.counters, self.last_beat = message.counters, time.monotonic()
-        elif isinstance(message, protocol.LegEvent | protocol.Closed):
+        elif isinstance(message, protocol.LegEvent | protocol.RateFixed | protocol.Closed):
             recording = self.recordings.get(message.recording)
             if recording is None:
                 return
+            if isinstance(message, protocol.RateFixed):
+                recording.opened.rate = message.rate  # for a worker that takes it over
             if isinstance(message, protocol.Closed):
                 self._closed(recording)
             self._tell(self._on_message, recording, message)

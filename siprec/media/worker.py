@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from siprec.codecs.registry import CODECS, STATIC, UNKNOWN
 from siprec.media import protocol
+from siprec.media.choice import RateChoice
 from siprec.media.flush import Flusher
 from siprec.media.pipeline import BatchResult, Pipeline
 from siprec.media.recordings import MAX_EVENTS, MAX_GAPS, MAX_SSRCS, LegState, RecordingState
@@ -51,6 +52,8 @@ class WorkerSettings:
     rows_per_tick: int
     tick_s: float
     dump_max_bytes: int
+    conceal: bool
+    "Fill short losses."
 
 
 class MediaWorker:
@@ -73,6 +76,7 @@ class MediaWorker:
         self._clock = ClockMapper(monotonic=monotonic, realtime=realtime)
         self.writer = WriterThread(rings)
         self._roster = Roster(self.pipeline, rng)
+        self._choice = RateChoice(self._roster, self.pipeline, self._clock)
         self._flusher = Flusher(self.pipeline, self.writer, hold_back_s=settings.hold_back_s)
         self._rtcp = RtcpSession(self.pipeline.legs, self.pipeline.streams)
         self._reached = np.zeros(settings.legs, np.int64)
@@ -103,7 +107,7 @@ class MediaWorker:
         else:
             self.stalled += 1
         self._read_rtcp(monotonic)
-        if self._tick % _GAP_TICKS == 0:
+        if self._settings.conceal or self._tick % _GAP_TICKS == 0:
             self._note_gaps()
         self._next_report = max(self._next_report, monotonic - INTERVAL_NS)  # after a sleep of the machine
         while monotonic >= self._next_report:
@@ -114,27 +118,28 @@ class MediaWorker:
             self._finish(recording)
 
     def _drain(self) -> None:
-        full = self._flusher.full_legs
+        self.outbox += self._choice.decide(self._now)
+        waiting = self._flusher.full_legs.union(*(open_.legs for open_ in self._roster.undecided()))
         sockets = self._roster.sockets()
-        if full:
-            sockets = [entry for entry in sockets if entry[0] not in full]
+        if waiting:
+            sockets = [entry for entry in sockets if entry[0] not in waiting]
         for rows in self._receiver.batches(sockets):
             self.packets += rows.leg.size
             arrival = self._clock.to_monotonic(rows.stamp)
             self._reached[rows.leg] = arrival
             self._act(self.pipeline.process(rows, arrival))
-        self._note_drained(self._receiver.capped)
+        self.pipeline.settle(self._now)
+        self._note_drained(self._receiver.capped, waiting)
 
-    def _note_drained(self, capped: list[int]) -> None:
-        """What has arrived up to now is in the rings, but where a cap or a full ring left packets in a socket."""
+    def _note_drained(self, capped: list[int], waiting: set[int]) -> None:
+        """What has arrived up to now is in the rings, but where a cap left packets in a socket, or all of them wait."""
         behind: dict[int, int] = {}
         for leg in capped:
             self.pipeline.legs["capped"][leg] += 1
             number = self._roster.legs[leg].recording
             behind[number] = min(behind.get(number, self._now), int(self._reached[leg]))
-        full = self._flusher.full_legs
         for number, recording in self._roster.recordings.items():
-            if not full or full.isdisjoint(recording.legs):
+            if not waiting or waiting.isdisjoint(recording.legs):
                 recording.drained_ns = max(recording.drained_ns, behind.get(number, self._now))
 
     def _act(self, result: BatchResult) -> None:
@@ -151,10 +156,18 @@ class MediaWorker:
                 self._note_drift(event.leg)
             elif event.type == "late":
                 self._note_gap(LossGap(event.leg, event.p, event.p + event.moved, 0))
+            elif event.type == "pace":
+                recording = self._roster.recordings[self._roster.legs[event.leg].recording]
+                self._event(
+                    event.leg, "odd_timestamps", recording.time_of(event.p), clock=event.moved or None
+                )
             elif event.type == "jump":
                 moved = event.moved / int(self.pipeline.legs["rate"][event.leg])
                 recording = self._roster.recordings[self._roster.legs[event.leg].recording]
                 self._event(event.leg, "timestamp_jump", recording.time_of(event.p), moved_s=round(moved, 3))
+        for leg, codec in result.resampled:
+            rate = int(self.pipeline.legs["rate"][leg])
+            self._event(leg, "resampled", None, codec=codec.name, rate=codec.rate, file_rate=rate)
         for leg, key in result.sources:
             self._event(leg, "source", None, address=source_text(key))
         for leg, ssrc, at_ns in result.second:
@@ -212,9 +225,10 @@ class MediaWorker:
             if leg.dump is None:
                 leg.dump = self._open_dump(leg)
             for _, data in packets:
-                name, _ = leg.spec.payloads.get(data[1] & 0x7F, (STATIC.get(data[1] & 0x7F, UNKNOWN).name, 0))
-                name = name if data[0] >> 6 == _RTP_VERSION else "t38"
-                leg.dumped[name] = None
+                number = data[1] & 0x7F
+                known = leg.spec.payloads.get(number)
+                name = known[0] if known else STATIC.get(number, UNKNOWN).name
+                leg.dumped[name if data[0] >> 6 == _RTP_VERSION else "t38"] = None
             self.writer.put(Dump(file=leg.dump, packets=packets))
 
     def _open_dump(self, leg: LegState) -> DumpFile:
@@ -243,6 +257,10 @@ class MediaWorker:
             gaps[-1] = (gaps[-1][0], gap.end, 0)
         elif len(gaps) < MAX_GAPS:
             gaps.append((gap.start, gap.end, gap.packets))
+        if self._settings.conceal and gap.packets and self.pipeline.conceal(gap):
+            recording = self._roster.recordings[self._roster.legs[gap.leg].recording]
+            length_s = round((gap.end - gap.start) / recording.rate, 4)
+            self._event(gap.leg, "concealed", recording.time_of(gap.start), length_s=length_s)
 
     # -- RTCP --
 
@@ -256,7 +274,7 @@ class MediaWorker:
                 except OSError:
                     break
                 self.pipeline.legs["rtcp"][leg.spec.leg] += 1
-                at_ns = min(monotonic, int(self._clock.to_monotonic(np.array([stamp]))[0]))
+                at_ns = min(monotonic, self._clock.monotonic_of(stamp))
                 self._rtcp.received(leg, data, at_ns, source)
 
     def _send_reports(self, monotonic: int) -> None:

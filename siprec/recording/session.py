@@ -111,13 +111,26 @@ class RecordingSession:
         return self.plan
 
 
+DECODER_PARAMETERS = frozenset({"octet-align", "crc", "robust-sorting", "interleaving"})
+"Of AMR (RFC 4867 8.1): they change the packing."
+PayloadMeaning = tuple[str, int, int, str]
+"Encoding, clock, channels, fmtp."
+
+
 def payload_names(
-    stream: AcceptedStream, known: Mapping[int, tuple[str, int]] | None = None
-) -> dict[int, tuple[str, int]]:
-    """Payload types of a leg: (encoding, clock); types of earlier offers keep their meaning until mapped anew."""
+    stream: AcceptedStream, known: Mapping[int, PayloadMeaning] | None = None
+) -> dict[int, PayloadMeaning]:
+    """Payload types of a leg; types of earlier offers keep their meaning until mapped anew."""
     names = dict(known or {})
-    names.update({number: (payload.name, payload.clock) for number, payload in stream.payloads.items()})
+    for number, payload in stream.payloads.items():
+        names[number] = (payload.name, payload.clock, payload.channels, _telling(payload.fmtp))
     return names
+
+
+def _telling(fmtp: str) -> str:
+    """The format parameters that choose a decoder; the others are the sender's business."""
+    given = (part.strip() for part in fmtp.split(";"))
+    return ";".join(part for part in given if part.partition("=")[0].strip().lower() in DECODER_PARAMETERS)
 
 
 def numeric(address: tuple[str, int] | None, is_address: Callable[[str], bool]) -> tuple[str, int] | None:

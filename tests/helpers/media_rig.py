@@ -133,10 +133,10 @@ class Opened:
         """Frames that the header counts now."""
         return parse_header(os.pread(self.fd, 128, 0)).frames
 
-    def read(self) -> I16:
+    def read(self, rate: int = RATE) -> I16:
         """The file as any player reads it: int16[frames, channels]."""
-        audio, rate = soundfile.read(self.path, dtype="int16", always_2d=True)
-        assert rate == RATE
+        audio, its_rate = soundfile.read(self.path, dtype="int16", always_2d=True)
+        assert its_rate == rate
         samples: I16 = audio
         return samples
 
@@ -152,6 +152,7 @@ class MediaRig:
             "rows_per_tick": 256,
             "tick_s": TICK_S,
             "dump_max_bytes": 1 << 20,
+            "conceal": False,
         }
         self.folder, self.now = folder, START
         self.settings = WorkerSettings(**(known | settings))
@@ -203,6 +204,11 @@ class MediaRig:
 
     # -- recordings --
 
+    def rate_fixed(self) -> list[int]:
+        """The rates that the worker has fixed so far."""
+        self.take_messages()
+        return [m.rate for m in self.messages if isinstance(m, protocol.RateFixed)]
+
     def _running(self, number: int) -> Opened:
         return next(opened for opened in self.recordings if opened.number == number and not opened.closed)
 
@@ -223,7 +229,7 @@ class MediaRig:
             "dump": f"leg{leg}.rtpdump",
             "remote": None,
             "rtcp_remote": None,
-            "payloads": {EVENTS_PT: ("telephone-event", 8000), SECRET_PT: ("secret", 8000)},
+            "payloads": {EVENTS_PT: ("telephone-event", 8000, 1, ""), SECRET_PT: ("secret", 8000, 1, "")},
         }
         return protocol.LegSpec(**(known | more))
 
@@ -237,17 +243,22 @@ class MediaRig:
         number: int = 0,
         channels: int = 2,
         format: str = "wav",
+        rate: int = RATE,
         answered: bool = True,
         delivered: bool = True,
     ) -> Opened:
-        """Begin to record now; the 200 OK leaves at the same moment. delivered: the order reaches the worker."""
+        """Begin to record now; the 200 OK leaves at the same moment.
+
+        rate: of the file, 0: what arrives decides. delivered: the order reaches the worker.
+        """
         path = self.folder / f"{number}-{len(self.recordings)}.wav"
         sample = SampleFormat.MULAW if format == "wav-g711" else SampleFormat.PCM16
         fd = open_recording_file(path, channels=channels, rate=RATE, format=sample)
         message = protocol.OpenRecording(
             recording=number,
             path=str(path),
-            rate=RATE,
+            rate=rate,
+            max_rate=16_000,
             channels=channels,
             format=format,
             epoch_ns=self.now - 10 * S,
@@ -325,6 +336,9 @@ class MediaRig:
         said = list(self.worker.outbox)
         self.worker.outbox.clear()
         self.messages += said
+        for message in said:
+            if isinstance(message, protocol.RateFixed):  # as the main process does
+                self._running(message.recording).message.rate = message.rate
         return said
 
     def events(self, type_: str) -> list[protocol.LegEvent]:

@@ -387,6 +387,7 @@ def test_a_recording_without_all_its_descriptors_is_closed_at_once_with_the_reas
         recording=1,
         path=str(other.path) + "x",
         rate=RATE,
+        max_rate=16_000,
         channels=2,
         format="wav",
         epoch_ns=0,

@@ -504,7 +504,7 @@ def test_interop_3_12_markers_on_every_packet_or_after_a_pause_change_nothing(ri
 
 def test_interop_49_static_types_are_heard_though_nobody_named_them_and_both_comfort_noises_are_silence(rig):
     media = rig()
-    recording = media.open([media.spec(0, 0, payloads={96: ("secret", 8000)})])
+    recording = media.open([media.spec(0, 0, payloads={96: ("secret", 8000, 1, "")})])
     speaker = media.speaker(0)
     speaker.say()
     media.tick()
@@ -525,11 +525,11 @@ def test_interop_49_static_types_are_heard_though_nobody_named_them_and_both_com
 
 def test_interop_3_14_a_dynamic_type_that_a_re_invite_maps_anew_is_heard_by_its_new_meaning(rig):
     media = rig()
-    recording = media.open([media.spec(0, 0, payloads={96: ("PCMU", 8000)})])
+    recording = media.open([media.spec(0, 0, payloads={96: ("PCMU", 8000, 1, "")})])
     speaker = media.speaker(0)
     words = np.arange(FRAME, dtype=np.uint8)
     for law in ("PCMU", "PCMA"):
-        spec = media.spec(0, 0, payloads={96: (law, 8000)})
+        spec = media.spec(0, 0, payloads={96: (law, 8000, 1, "")})
         media.worker.command(protocol.UpdateLeg(spec=spec, at_ns=media.now), [])
         for _ in range(FRAMES_A_TICK):
             speaker.send(words.tobytes(), pt=96)

@@ -48,7 +48,7 @@ def spec(leg: int = 3) -> LegSpec:
         dump="leg1.rtpdump",
         remote=("192.0.2.1", 4000),
         rtcp_remote=None,
-        payloads={0: ("PCMU", 8000), 101: ("telephone-event", 8000)},
+        payloads={0: ("PCMU", 8000, 1, ""), 101: ("telephone-event", 8000, 1, "")},
         active=False,
         mux=True,
     )
@@ -75,6 +75,7 @@ MESSAGES: list[Message] = [
         recording=7,
         path="/recordings/ä b/audio.wav",
         rate=8000,
+        max_rate=16_000,
         channels=2,
         format="wav",
         epoch_ns=2**62,
@@ -170,7 +171,7 @@ def test_what_is_no_message_is_refused(data):
 
 
 def test_an_order_of_many_legs_with_hostile_payload_names_fits():
-    hostile = dict.fromkeys(range(128), ("X" * 10_000, 8000))
+    hostile = dict.fromkeys(range(128), ("X" * 10_000, 8000, 1, "y" * 10_000))
     specs = [
         LegSpec(
             leg=leg,

@@ -23,7 +23,13 @@ from siprec.storage.audio_file import open_recording_file
 from siprec.storage.wav import SampleFormat
 
 SETTINGS = WorkerSettings(
-    legs=8, pool_blocks=512, hold_back_s=0.5, rows_per_tick=256, tick_s=0.05, dump_max_bytes=1 << 20
+    legs=8,
+    pool_blocks=512,
+    hold_back_s=0.5,
+    rows_per_tick=256,
+    tick_s=0.05,
+    dump_max_bytes=1 << 20,
+    conceal=False,
 )
 FRAME = 160
 
@@ -77,13 +83,14 @@ class Rig:
                     dump=f"leg{channel}.rtpdump",
                     remote=None,
                     rtcp_remote=None,
-                    payloads={101: ("telephone-event", 8000), 96: ("secret", 8000)},
+                    payloads={101: ("telephone-event", 8000, 1, ""), 96: ("secret", 8000, 1, "")},
                 )
             )
         opened = protocol.OpenRecording(
             recording=worker.take_number(),
             path=str(path),
             rate=8000,
+            max_rate=16_000,
             channels=2,
             format="wav",
             epoch_ns=time.monotonic_ns() - 10**10,

@@ -24,7 +24,13 @@ from siprec.storage.wav import SampleFormat
 from tests.helpers.media_rig import FRAME, RATE, S, rtp
 
 SETTINGS = WorkerSettings(
-    legs=64, pool_blocks=1024, hold_back_s=0.5, rows_per_tick=256, tick_s=0.05, dump_max_bytes=1 << 20
+    legs=64,
+    pool_blocks=1024,
+    hold_back_s=0.5,
+    rows_per_tick=256,
+    tick_s=0.05,
+    dump_max_bytes=1 << 20,
+    conceal=False,
 )
 
 
@@ -92,6 +98,7 @@ class Rig:
             recording=number,
             path=str(path),
             rate=RATE,
+            max_rate=16_000,
             channels=2,
             format="wav",
             epoch_ns=time.monotonic_ns() - 10 * S,

@@ -41,6 +41,7 @@ class Leg:
             arrival_ns=EPOCH + (FIRST + FRAME * newest) * (10**9 // RATE),
             audio=np.full(n.size, audio),
             samples=np.full(n.size, FRAME, np.int64),
+            clock=np.full(n.size, RATE, np.int64),
         )
         self.gaps += self.timeline.place(batch).gaps
 

@@ -83,6 +83,7 @@ class Leg:
             arrival_ns=EPOCH + arrived * (10**9 // RATE),
             audio=np.ones(n.size, np.bool_),
             samples=np.full(n.size, FRAME, np.int64),
+            clock=np.full(n.size, RATE, np.int64),
         )
         self.timeline.place(batch)
 

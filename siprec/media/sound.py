@@ -1,0 +1,134 @@
+"""The sound of streams that are not plain G.711 at their file's rate: decoded and resampled, with state per SSRC.
+
+Packets of a stream come here by tick, in the order of their sequence numbers. What follows without a gap is a run; its
+samples go on in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
+
+from siprec.codecs.decoder import DecodeError, Decoder, open_decoder
+from siprec.codecs.registry import CODECS
+from siprec.codecs.resample import Placed, Resampler
+
+I16 = npt.NDArray[np.int16]
+
+IDLE_NS = 150_000_000
+"A stream that sent nothing for so long has its last run brought to its end."
+_ROUNDING = 1
+"Samples by which the places of packets that follow each other may differ from their lengths: rates that do not divide."
+
+
+@dataclass(slots=True)
+class Packet:
+    """A placed packet: its codec's number, ring position, payload."""
+
+    codec: int
+    u: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Sound:
+    """What became of a stream's packets: samples with their ring positions, and which packets no decoder took."""
+
+    pieces: list[Placed] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    "Indices into the packets."
+
+
+class StreamSound:
+    """Decoder and resampler of one SSRC. A codec's decoder lives until the next codec comes."""
+
+    def __init__(self, file_rate: int) -> None:
+        self._file_rate = file_rate
+        self._codec, self._decoder = 0, _NOTHING
+        self._resampler: Resampler | None = None
+        self._resampled_rate = 0
+        self.last_ns = 0
+        "Arrival of its newest packet [monotonic ns]."
+
+    @property
+    def pending(self) -> bool:
+        """Whether samples of its last run are still in the filter."""
+        return self._resampler is not None and self._resampler.next_place is not None
+
+    def take(self, packets: Sequence[Packet]) -> Sound:
+        """Decode packets, in order of their sequence numbers."""
+        sound = Sound()
+        at = 0
+        for codec, group in groupby(packets, key=lambda packet: packet.codec):
+            same = list(group)
+            self._place(same, self._decode(codec, [p.payload for p in same], at, sound), sound)
+            at += len(same)
+        return sound
+
+    def settle(self) -> list[Placed]:
+        """The last samples of the last run."""
+        return list(self._resampler.settle()) if self._resampler is not None else []
+
+    def _decode(self, codec: int, payloads: list[bytes], first: int, sound: Sound) -> list[I16 | None]:
+        if codec != self._codec or self._decoder is _NOTHING:
+            self._codec, self._decoder = codec, open_decoder(CODECS[codec])
+        decoded: list[I16 | None] = []
+        for i, samples in enumerate(self._decoder.decode_many(payloads)):
+            if isinstance(samples, DecodeError):
+                sound.failed.append(first + i)
+            decoded.append(None if isinstance(samples, DecodeError) else samples)
+        return decoded
+
+    def _place(self, packets: list[Packet], decoded: list[I16 | None], sound: Sound) -> None:
+        rate = CODECS[packets[0].codec].rate
+        for place, samples in _runs(packets, decoded, rate, self._file_rate):
+            if rate == self._file_rate:
+                sound.pieces += self.settle()
+                sound.pieces.append((place, samples))
+            else:
+                sound.pieces += self._resampled(rate, place, samples)
+
+    def _resampled(self, rate: int, place: int, samples: I16) -> Iterator[Placed]:
+        if self._resampler is None or rate != self._resampled_rate:
+            yield from self.settle()
+            self._resampler, self._resampled_rate = Resampler(rate, self._file_rate), rate
+        expected = self._resampler.next_place
+        if expected is None or abs(place - expected) > _ROUNDING:
+            yield from self._resampler.begin(place)
+        yield from self._resampler.feed(samples)
+
+
+def _runs(
+    packets: list[Packet], decoded: list[I16 | None], rate: int, file_rate: int
+) -> Iterator[tuple[int, I16]]:
+    """What stands together in one piece: (ring position, samples at `rate`)."""
+    place, end, parts = 0, 0, list[I16]()
+    for packet, samples in zip(packets, decoded, strict=True):
+        if samples is None or not samples.size:
+            continue
+        if not parts or abs(packet.u - end) > _ROUNDING:
+            if parts:
+                yield place, _joined(parts)
+            place, parts = packet.u, []
+        parts.append(samples)
+        end = packet.u + samples.size * file_rate // rate
+    if parts:
+        yield place, _joined(parts)
+
+
+def _joined(parts: list[I16]) -> I16:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Nothing:
+    """Before the first packet."""
+
+    def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
+        raise AssertionError("no codec yet")
+
+
+_NOTHING: Decoder = _Nothing()
