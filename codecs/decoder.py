@@ -38,6 +38,13 @@ Frame = tuple[bytes, int]
 av.logging.set_level(None)  # what a peer sends must not fill the log; what is refused is counted
 
 _FULL_SCALE = 32768.0
+_ILBC_SILENCE = {
+    38: bytes.fromhex("ffa6340160425555249249249241ccccccccf3cf3cf3cf3cf3cf3cf3e68b8227ee0101011616"),
+    50: bytes.fromhex(
+        "ffa63ffa6320300c492480000000001600a28210cf3cf3cf3ffffffffffffffffffff622c571e3e02032900a894161614050"
+    ),
+}
+"By frame size: the first frame that an encoder makes of silence."
 
 
 class DecodeError(ValueError):
@@ -162,7 +169,10 @@ class _Ilbc(_Framed):
 
     def context_of(self, size: int) -> AudioCodecContext:
         if size not in self._av:
-            self._av[size] = _context("ilbc", 8000, {}, bit_rate=15200 if size == ILBC_SIZES[0][0] else 13333)
+            context = _context("ilbc", 8000, {}, bit_rate=15200 if size == ILBC_SIZES[0][0] else 13333)
+            # FFmpeg's decoder answers to a first frame that is not silent with noise at full scale
+            context.decode(av.Packet(_ILBC_SILENCE[size]))
+            self._av[size] = context
         return self._av[size]
 
 

@@ -15,7 +15,7 @@ from siprec.codecs.frames import samples_in
 from siprec.codecs.registry import AUDIO, CODECS
 from siprec.rtp.packet import RTP, Bool, PacketColumns
 from siprec.rtp.receiver import ReceivedRows
-from siprec.rtp.redundancy import Block, blocks_of
+from siprec.rtp.redundancy import Block, blocks
 from siprec.rtp.state import Rows
 
 I64 = npt.NDArray[np.int64]
@@ -56,19 +56,19 @@ def unpack(
     for row in which.tolist():
         start = int(columns.offset[row])
         payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
-        blocks = blocks_of(payload)
-        if blocks is None:
+        inside = blocks(payload)
+        if inside is None:
             broken.append(row)
             continue
         leg = int(rows.leg[row])
         both = streams[2 * leg : 2 * leg + 2]
         known = bool(((both["live"] != 0) & (both["ssrc"] == columns.ssrc[row])).any())
-        step = _step(blocks[-1], payload, maps[leg])
-        for nth, block in enumerate(blocks[:-1]):
-            back = max(1, round(block.offset / step)) if step else len(blocks) - 1 - nth
+        step = _step(inside[-1], payload, maps[leg])
+        for nth, block in enumerate(inside[:-1]):
+            back = max(1, round(block.offset / step)) if step else len(inside) - 1 - nth
             if known and block.offset and block.length:
                 found.append(_Row(row, block, back))
-        found.append(_Row(row, blocks[-1], 0))
+        found.append(_Row(row, inside[-1], 0))
     return _rows(rows, columns, arrival, found), np.array(broken, np.int64)
 
 

@@ -225,9 +225,8 @@ class MediaWorker:
             if leg.dump is None:
                 leg.dump = self._open_dump(leg)
             for _, data in packets:
-                number = data[1] & 0x7F
-                known = leg.spec.payloads.get(number)
-                name = known[0] if known else STATIC.get(number, UNKNOWN).name
+                known = leg.spec.payloads.get(data[1] & 0x7F)
+                name = known[0] if known else STATIC.get(data[1] & 0x7F, UNKNOWN).name
                 leg.dumped[name if data[0] >> 6 == _RTP_VERSION else "t38"] = None
             self.writer.put(Dump(file=leg.dump, packets=packets))
 

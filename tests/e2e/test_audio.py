@@ -167,22 +167,22 @@ def test_rtcp_may_share_the_port_with_rtp(daemon: Daemon, sipp: Start, player: N
 
 
 def test_a_codec_without_decoder_is_kept_as_it_came(daemon: Daemon, sipp: Start, player: NewPlayer) -> None:
-    """G.729 in an rtpdump beside the file; the other leg is recorded as always."""
+    """G.728 in an rtpdump beside the file; the other leg is recorded as always."""
     frames = random.Random(81)
     raw = [
-        Packet(i / 50, rtp(frames.randbytes(20), pt=18, seq=900 + i, timestamp=i * PACKET, ssrc=81))
+        Packet(i / 50, rtp(frames.randbytes(20), pt=15, seq=900 + i, timestamp=i * PACKET, ssrc=81))
         for i in range(50)
     ]
     left, right = player(raw), player(talk(voice(82, 1.0), ssrc=82))
-    lines = [Line(left.port, "1", (18, 101)), Line(right.port, "2")]
+    lines = [Line(left.port, "1", (15, 101)), Line(right.port, "2")]
     got = record(sipp, daemon, [left, right], lines)
-    assert got.answer.body.splitlines()[5] == f"m=audio {got.answer.ports()[0]} RTP/AVP 18 101"
+    assert got.answer.body.splitlines()[5] == f"m=audio {got.answer.ports()[0]} RTP/AVP 15 101"
     assert rtpdump_packets(Path(got.shown["path"]).with_name("leg0.rtpdump")) == [p.wire for p in raw]
     assert not got.audio[:, 0].any()
     assert_heard(got.audio[:, 1], right.packets)
     assert got.shown["verdict"]["reasons"] == ["undecodable"]
     assert [leg["verdict"]["reasons"] for leg in got.shown["legs"]] == [["undecodable"], []]
-    assert got.shown["legs"][0]["codecs"] == ["G729"]
+    assert got.shown["legs"][0]["codecs"] == ["G728"]
     assert (got.shown["legs"][0]["undecodable"], got.shown["legs"][0]["not_kept"]) == (50, 0)
     (found,) = got.shown["verdict"]["findings"]
     assert (found["reason"], found["leg"]) == ("undecodable", 0)

@@ -1,0 +1,64 @@
+"""What a stream of `tests.helpers.encoders` sounds like by decoders that are not ours: ffmpeg's command, and libraries."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.helpers import codec_libraries as libraries
+from tests.helpers import encoders
+from tests.helpers.voices import expand
+
+I16 = npt.NDArray[np.int16]
+
+
+def decode(codec: str, payloads: list[bytes], **options: Any) -> I16:
+    """The sound of payloads of `encode(codec, ..., **options)` without DTX: int16[n], mono.
+
+    Raises subprocess.CalledProcessError where ffmpeg refuses them.
+    """
+    stream = b"".join(payloads)
+    if codec in ("PCMU", "PCMA"):
+        return expand(codec, stream)
+    if codec == "L16":
+        return np.frombuffer(stream, ">i2").astype(np.int16)
+    if codec.startswith(("G726", "AAL2")):
+        kbit = int(codec.rpartition("-")[2])
+        demuxer = "g726" if codec.startswith("AAL2") else "g726le"
+        return _ffmpeg(demuxer, stream, "-code_size", str(encoders.G726_BITS[kbit]))
+    if codec in _DEMUXERS:
+        return _ffmpeg(_DEMUXERS[codec], stream)
+    return _by_library(codec, payloads, **options)
+
+
+def decode_amr(frames: list[bytes], *, wide: bool) -> I16:
+    """Frames as in a file (RFC 4867 5)."""
+    return _ffmpeg("amr", (b"#!AMR-WB\n" if wide else b"#!AMR\n") + b"".join(frames))
+
+
+_DEMUXERS = {"G722": "g722", "GSM": "gsm", "G723": "g723_1"}
+
+
+def _by_library(codec: str, payloads: list[bytes], **options: Any) -> I16:
+    stream = b"".join(payloads)
+    if codec == "opus":
+        return libraries.decode_opus(payloads)
+    if codec == "speex":
+        frames = options.pop("frames_per_packet", 1)
+        return libraries.decode_speex(payloads, rate=options.get("rate", 8_000), frames_per_packet=frames)
+    if codec == "G729":
+        return libraries.decode_g729([stream[at : at + 10] for at in range(0, len(stream), 10)])
+    assert codec == "iLBC"
+    mode = options.get("mode_ms", 20)
+    size = {20: 38, 30: 50}[mode]
+    frames_of = [stream[at : at + size] for at in range(0, len(stream), size)]
+    return libraries.decode_ilbc(frames_of, mode_ms=mode)
+
+
+def _ffmpeg(demuxer: str, stream: bytes, *options: str) -> I16:
+    command = ["ffmpeg", "-v", "error", "-f", demuxer, *options, "-i", "-", "-f", "s16le", "-"]
+    done = subprocess.run(command, input=stream, capture_output=True, check=True)
+    return np.frombuffer(done.stdout, np.int16)
