@@ -1,10 +1,12 @@
 # make run    starts the recorder on its embedded defaults      make test   sets up and runs the tests
 # make lint   style and types                                   make install, make uninstall   as a service (DESTDIR=)
 # make demo   records a call and shows it                       make bench  how many calls a core records (ARGS=)
+# make bench-codecs  what each codec costs                      make fuzz-codecs  damaged payloads for every codec (SECONDS=)
 
 VENV := .venv
 PYTHON ?=
 DESTDIR ?=
+SECONDS ?= 60
 OPT := /opt/siprec
 UNITS := /usr/lib/systemd/system
 BIN := /usr/local/bin
@@ -18,10 +20,10 @@ export PIP_BUILD_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run demo test bench lint install uninstall clean
+.PHONY: help setup setup-dev run demo test bench bench-codecs fuzz-codecs lint install uninstall clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -3
+	@sed -n 's/^# //p' Makefile | head -4
 
 setup: $(VENV)/.setup
 setup-dev: $(VENV)/.setup-dev
@@ -50,6 +52,12 @@ test: $(VENV)/.setup-dev
 
 bench: $(VENV)/.setup-dev
 	@$(VENV)/bin/python -m benchmarks.calls $(ARGS)
+
+bench-codecs: $(VENV)/.setup-dev
+	@$(VENV)/bin/python -m benchmarks.codecs $(ARGS)
+
+fuzz-codecs: $(VENV)/.setup-dev
+	@$(VENV)/bin/python -m tests.fuzz.codecs --seconds $(SECONDS) $(ARGS)
 
 lint: $(VENV)/.setup-dev
 	@$(VENV)/bin/ruff check .

@@ -22,10 +22,13 @@ from siprec.codecs.frames import (
     AMRWB_BITS,
     G723_SIZES,
     G729_FRAME,
+    GSM_FRAME,
     ILBC_SIZES,
+    MALFORMED,
     AmrFrame,
     amr_frames,
     g723_frames,
+    g729_frames,
     samples_in,
     speex_frames,
 )
@@ -235,11 +238,14 @@ def _split(samples: I16, counts: Sequence[int]) -> list[I16 | DecodeError]:
     return [samples[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-def _gsm_frames(payload: bytes) -> list[Frame]:
-    return [(payload, 160 * (len(payload) // 33))]
+def _gsm_frames(payload: bytes) -> list[Frame] | None:
+    whole, rest = divmod(len(payload), GSM_FRAME)
+    return [(payload, 160 * whole)] if not rest else None
 
 
-def _g729_frames(payload: bytes) -> list[Frame]:
+def _g729_frames(payload: bytes) -> list[Frame] | None:
+    if g729_frames(payload) == MALFORMED:
+        return None
     whole = len(payload) // G729_FRAME
     frames: list[Frame] = [(payload[: whole * G729_FRAME], 80 * whole)] if whole else []
     if len(payload) % G729_FRAME:

@@ -42,6 +42,7 @@ class Codec:
 
 
 UNKNOWN = Codec(name="unknown", kind=RAW)
+G711_RATE = 8000
 _SPEEX_RATES = (8000, 16000, 32000)
 L16_CLOCKS = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 _G726_BITS = {16: 2, 24: 3, 32: 4, 40: 5}

@@ -272,20 +272,21 @@ class Timeline:
     ) -> tuple[I64, I64]:
         streams, legs = self._streams, self._legs
         groups = Groups.of(stream)
-        leg = stream >> 1
-        rate = legs["rate"][leg].astype(np.float64)
-        arrived = (batch.arrival_ns[rows] - legs["epoch_ns"][leg]) * (rate / 1e9)
-        clock, timestamp = batch.clock[rows], self._timestamps(batch, rows, stream, ext)
-        newest_ts = streams["newest_ts"][groups.key]
-        ext_ts = newest_ts[groups.of_row] + delta32(timestamp, newest_ts[groups.of_row])
-        u = self._places(stream, leg, ext_ts)
-        odd = self._odd(groups, stream, leg, ext, u, arrived, batch.samples[rows])
-        odd |= clock != streams["codec_clock"][stream]
+        leg, of_row = groups.key >> 1, groups.of_row
+        # what is the same for all rows of a stream is fetched once for each stream: the rows of the states lie far apart
+        scale = legs["rate"][leg] / 1e9
+        arrived = (batch.arrival_ns[rows] - legs["epoch_ns"][leg][of_row]) * scale[of_row]
+        samples, clock = batch.samples[rows], batch.clock[rows]
+        timestamp = self._timestamps(batch, rows, groups, ext)
+        newest_ts = streams["newest_ts"][groups.key][of_row]
+        ext_ts = newest_ts + delta32(timestamp, newest_ts)
+        u = self._places(groups, leg, ext_ts)
+        odd = self._odd(groups, leg, ext, u, arrived, samples, clock)
         keep = np.ones(rows.shape, np.bool_)
-        plain = np.add.reduceat(odd.astype(np.int64), groups.starts) == 0
+        plain = ~np.logical_or.reduceat(odd, groups.starts) & (streams["anchored"][groups.key] != 0)
         # before the others: a stream that begins continues what the one before it sent in this very batch
-        tops = np.maximum.reduceat(u + batch.samples[rows], groups.starts)
-        np.maximum.at(legs["top_u"], groups.key[plain] >> 1, tops[plain])
+        tops = np.maximum.reduceat(u + samples, groups.starts)
+        np.maximum.at(legs["top_u"], leg[plain], tops[plain])
         unusual = np.flatnonzero(~plain)
         for g in unusual[np.argsort(rows[groups.starts[unusual]])].tolist():
             span = groups.rows(g)
@@ -295,63 +296,70 @@ class Timeline:
                 timestamp[span],
                 clock[span],
                 arrived[span],
-                batch.samples[rows[span]],
+                samples[span],
                 events,
             )
         self._advance(groups, plain, ext, ext_ts, u)
-        update_jitter(
-            streams, groups, arrived, u, keep if batch.repeated is None else keep & ~batch.repeated[rows]
-        )
-        lead = np.where(keep, u + legs["delta"][leg] - arrived, -np.inf)
-        due = note_lead(streams, groups.key, np.maximum.reduceat(lead, groups.starts), groups.counts)
+        timely = keep if batch.repeated is None else keep & ~batch.repeated[rows]
+        update_jitter(streams, groups, arrived, u, timely)
+        lead = u - arrived
+        if not keep.all():
+            lead[~keep] = -np.inf
+        furthest = np.maximum.reduceat(lead, groups.starts) + legs["delta"][leg]
+        due = note_lead(streams, groups.key, furthest, groups.counts)
         if due.size:
             events += follow_clocks(legs, streams, due)
         return (rows, u) if keep.all() else (rows[keep], u[keep])
 
-    def _timestamps(self, batch: Batch, rows: I64, stream: I64, ext: I64) -> U32:
+    def _timestamps(self, batch: Batch, rows: I64, groups: Groups, ext: I64) -> U32:
         """Timestamps of the rows; those of a sender that lets them stand still are made from its numbers."""
         timestamp = batch.timestamp[rows]
-        numbered = self._streams["numbered"][stream] != 0
+        numbered = self._streams["numbered"][groups.key] != 0
         if numbered.any():
-            timestamp[numbered] = numbered_timestamps(ext[numbered], batch.samples[rows[numbered]])
+            which = numbered[groups.of_row]
+            timestamp[which] = numbered_timestamps(ext[which], batch.samples[rows[which]])
         return timestamp
 
-    def _places(self, stream: I64, leg: I64, ext_ts: I64) -> I64:
-        """Ring positions of extended timestamps: int64[k]."""
-        since = ext_ts - self._streams["ts_base"][stream]
-        clock, rate = self._streams["clock"][stream], self._legs["rate"][leg]
-        other = np.flatnonzero(clock != rate)
-        if other.size:
-            since[other] = since[other] * rate[other] // clock[other]
-        u: I64 = since + self._streams["u_base"][stream]
+    def _places(self, groups: Groups, leg: I64, ext_ts: I64) -> I64:
+        """Ring positions of extended timestamps: int64[n]. leg: int64[g], of each group."""
+        streams, key = self._streams, groups.key
+        u_base, ts_base = streams["u_base"][key], streams["ts_base"][key]
+        u: I64 = ext_ts + (u_base - ts_base)[groups.of_row]
+        clock, rate = streams["clock"][key], self._legs["rate"][leg].astype(np.int64)
+        for g in np.flatnonzero(clock != rate).tolist():
+            span = groups.rows(g)
+            u[span] = u_base[g] + (ext_ts[span] - ts_base[g]) * rate[g] // int(clock[g])
         return u
 
     def _odd(
         self,
         groups: Groups,
-        stream: I64,
         leg: I64,
         ext: I64,
         u: I64,
         arrived: npt.NDArray[np.float64],
         samples: I64,
+        clock: I64,
     ) -> Bool:
         """Rows that need a closer look.
 
-        No anchor yet, too early, late, no room in the ring, or time that runs against the sequence.
+        Too early, late, no room in the ring, time that runs against the sequence, or a codec with another clock.
         """
-        streams, legs = self._streams, self._legs
-        p = u + legs["delta"][leg]
-        ahead = p - arrived > self._anchor.ahead_s * legs["rate"][leg]
+        streams, legs, of_row = self._streams, self._legs, groups.of_row
+        delta = legs["delta"][leg]
+        earliest = np.maximum(legs["floor_p"][leg] - delta, legs["lowest_u"][leg])
+        furthest = legs["ceiling_p"][leg] - delta
+        ahead = self._anchor.ahead_s * legs["rate"][leg] - delta
         steps = ext - groups.previous(ext, streams["newest"][groups.key])
         moved = u - groups.previous(u, streams["newest_u"][groups.key])
-        against = (steps > 0) != (moved > 0)
+        odd: Bool = (steps > 0) != (moved > 0)
         uneven = (steps == 1) & (moved != samples)
         if uneven.any():  # a pause; or, while the stream is young, a clock that is not its codec's
-            against |= uneven & (ext - streams["base"][stream] < _YOUNG)
-        odd: Bool = (streams["anchored"][stream] == 0) | ahead | against
-        odd |= (p < legs["floor_p"][leg]) | (u < legs["lowest_u"][leg])
-        odd |= p + samples > legs["ceiling_p"][leg]
+            odd |= uneven & (ext - streams["base"][groups.key][of_row] < _YOUNG)
+        odd |= (u - arrived > ahead[of_row]) | (u < earliest[of_row]) | (u + samples > furthest[of_row])
+        known = streams["codec_clock"][groups.key]
+        if (clock != clock[0]).any() or (known != clock[0]).any():
+            odd |= clock != known[of_row]
         return odd
 
     def _advance(self, groups: Groups, plain: Bool, ext: I64, ext_ts: I64, u: I64) -> None:

@@ -13,13 +13,13 @@ from numpy.lib.stride_tricks import as_strided
 
 from siprec.codecs import conceal, g711
 from siprec.codecs.frames import samples_in
-from siprec.codecs.registry import AUDIO, CODECS, KINDS, RAW, RED, Codec
+from siprec.codecs.registry import AUDIO, CODECS, G711_RATE, KINDS, RAW, RED, Codec
 from siprec.codecs.resample import Placed
 from siprec.media.redundant import unpack
 from siprec.media.rings import BLOCK, Rings
 from siprec.media.sound import IDLE_NS, Packet, StreamSound
 from siprec.media.store import StateStore
-from siprec.media.unrecorded import count_odd, look_for_secrets, note_unrecorded, take_others
+from siprec.media.unrecorded import count_odd, look_for_secrets, note_drops, note_unrecorded, take_others
 from siprec.rtp import packet
 from siprec.rtp.dtmf import Digit, DigitCollector
 from siprec.rtp.encrypted import SecretWatch
@@ -41,7 +41,7 @@ Map = npt.NDArray[np.uint8]
 LEFT_OUT = 255
 "Kind of a row that came while its leg was inactive."
 _SAMPLES_PER_BYTE = np.array([c.samples_per_byte for c in CODECS], np.int64)
-_RATES = np.array([c.rate for c in CODECS], np.int64)
+_PLAIN = np.array([c.samples_per_byte > 0 for c in CODECS], np.bool_)
 _CLOCKS = np.array([c.clock for c in CODECS], np.int64)
 
 
@@ -101,7 +101,7 @@ class Pipeline:
         result = BatchResult()
         number = self.store.committed + 1
         columns = parse_columns(rows.data, rows.length)
-        self._note_drops(rows)
+        note_drops(self.legs, rows)
         wanted = self._admit(rows, arrival, columns, result)
         if wanted.size:
             self._take_all(rows, arrival, columns, wanted, number, result)
@@ -146,11 +146,6 @@ class Pipeline:
         """Publish the rows of `legs`."""
         self.store.publish(legs, self.legs, self.streams, self.store.committed + 1)
 
-    def _note_drops(self, rows: ReceivedRows) -> None:
-        told = rows.drops >= 0
-        if told.any():
-            self.legs["dropped"][rows.leg[told]] = rows.drops[told]
-
     def _admit(self, rows: ReceivedRows, arrival: I64, columns: PacketColumns, result: BatchResult) -> I64:
         """Row numbers of RTP packets that belong to their leg; counts the others."""
         legs, leg = self.legs, rows.leg
@@ -188,18 +183,28 @@ class Pipeline:
         result: BatchResult,
     ) -> None:
         """Take the rows; those with redundancy block by block."""
-        red = KINDS[self.maps[rows.leg[wanted], columns.payload_type[wanted]]] == RED
+        codec = self._codecs(rows.leg[wanted], columns.payload_type[wanted], arrival[wanted])
+        red = KINDS[codec] == RED
         if not red.any():
-            self._take(rows, arrival, columns, wanted, number, result)
+            self._take(rows, arrival, columns, wanted, codec, number, result)
             return
         parts, broken = unpack(rows, columns, arrival, wanted[red], self.maps, self.streams)
         others = np.sort(np.concatenate([wanted[~red], broken]))
         if others.size:
-            self._take(rows, arrival, columns, others, number, result)
+            codec = self._codecs(rows.leg[others], columns.payload_type[others], arrival[others])
+            self._take(rows, arrival, columns, others, codec, number, result)
         if parts.arrival.size:
+            codec = self._codecs(parts.rows.leg, parts.columns.payload_type, parts.arrival)
             everything = np.arange(parts.arrival.size, dtype=np.int64)
             self._take(
-                parts.rows, parts.arrival, parts.columns, everything, number, result, repeated=parts.repeated
+                parts.rows,
+                parts.arrival,
+                parts.columns,
+                everything,
+                codec,
+                number,
+                result,
+                repeated=parts.repeated,
             )
 
     def _take(
@@ -208,6 +213,7 @@ class Pipeline:
         arrival: I64,
         columns: PacketColumns,
         wanted: I64,
+        codec: npt.NDArray[np.uint8],
         number: int,
         result: BatchResult,
         *,
@@ -216,20 +222,22 @@ class Pipeline:
         leg = rows.leg[wanted]
         size = columns.size[wanted].astype(np.int64)
         arrived = arrival[wanted]
-        codec = self._codecs(leg, columns.payload_type[wanted], arrived)
         kind = KINDS[codec]
         kind[kind == RED] = RAW  # what could be taken apart was
-        muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < self.legs["mute_until"][leg])
-        if muted.any():  # received, so that nothing is missing, but not taken
+        groups = Groups.of(leg)
+        until = self.legs["mute_until"][groups.key]
+        if until.any():
+            muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < until[groups.of_row])
+            # received, so that nothing is missing, but not taken
             kind = np.where(muted, LEFT_OUT, kind)
             np.add.at(self.legs["discarded"], leg[muted], 1)
         hidden = self.secrets.hidden(leg, columns.ssrc[wanted])
         if hidden is not None:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
-        slow = (kind == AUDIO) & ((samples == 0) | (_RATES[codec] != self.legs["rate"][leg]))
+        slow = self._slow(codec, kind, groups)
         payloads: dict[int, bytes] = {}
-        if slow.any():
+        if slow is not None:
             payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
         batch = Batch(
             number=number,
@@ -249,13 +257,12 @@ class Pipeline:
         result.gaps += placed.gaps
         for change in placed.changes:
             self._sounds.pop(change.stream, None)
-        if payloads:
+        if slow is not None:
             plain = ~slow[placed.rows]
             self._decode_slow(codec, batch, placed, payloads, kind, result)
             self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
         else:
             self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
-        groups = Groups.of(leg)
         note_unrecorded(self.legs, rows, arrival, wanted, batch, placed, hidden, result)
         look_for_secrets(self.secrets, rows, columns, wanted, codec, batch, placed, groups, result)
         self.legs["octets"][groups.key] += np.add.reduceat(size, groups.starts)
@@ -299,6 +306,17 @@ class Pipeline:
             if mine.any() and not early.size:
                 del self._earlier[number]
         return codec
+
+    def _slow(self, codec: npt.NDArray[np.uint8], kind: npt.NDArray[np.uint8], groups: Groups) -> Bool | None:
+        """Rows of sound that is no G.711 at its file's rate, bool[n]; None if there is none."""
+        plain, rate = _PLAIN[codec], self.legs["rate"][groups.key]
+        narrow = rate == G711_RATE
+        if not narrow.all():
+            plain &= narrow[groups.of_row]
+        if plain.all():
+            return None
+        slow: Bool = (kind == AUDIO) & ~plain
+        return slow if slow.any() else None
 
     def _measure(
         self,

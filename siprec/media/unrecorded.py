@@ -46,6 +46,13 @@ def keep(rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> N
         result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
 
 
+def note_drops(legs: Rows, rows: ReceivedRows) -> None:
+    """Take over what the rows' sockets say of packets that the kernel dropped."""
+    told = rows.drops >= 0
+    if told.any():
+        legs["dropped"][rows.leg[told]] = rows.drops[told]
+
+
 def count_odd(
     legs: Rows, rows: ReceivedRows, arrival: I64, columns: PacketColumns, good: Bool, result: BatchResult
 ) -> None:
