@@ -236,9 +236,7 @@ class Pipeline:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
         slow = self._slow(codec, kind, groups)
-        payloads: dict[int, bytes] = {}
-        if slow is not None:
-            payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
+        payloads = {} if slow is None else self._measure(rows, columns, wanted, codec, slow, samples, kind)
         batch = Batch(
             number=number,
             leg=leg,
