@@ -5,7 +5,6 @@ be taken, the caller binds ports for those, `build_answer` writes the answer and
 keeps what a dialog has to remember between two offers.
 """
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,6 +28,7 @@ ANSWERED_DIRECTION = {
 "A recorder never sends (RFC 3264 6.1, RFC 7866 7.2)."
 
 Accepts = Callable[[PayloadFormat], bool]
+RandomBytes = Callable[[int], bytes]
 OurKey = Callable[[int, str], SrtpKey]
 "Our key for an m-line, by its index and suite."
 
@@ -47,9 +47,9 @@ def accept_any(payload: PayloadFormat) -> bool:
     return True
 
 
-def random_key(index: int, suite: str) -> SrtpKey:
-    """A new key."""
-    return SrtpKey(secrets.token_bytes(sum(SUITES[suite])))
+def no_key(index: int, suite: str) -> SrtpKey:
+    """For those who have no source of keys. Raises SdpError 488."""
+    raise SdpError(f"no key of ours for {suite}", status=488)
 
 
 def transport_refusal(media: MediaDescription) -> str | None:
@@ -106,7 +106,7 @@ def build_answer(
     version: int,
     accepts: Accepts = accept_any,
     may_be_empty: bool = False,
-    our_key: OurKey = random_key,
+    our_key: OurKey = no_key,
 ) -> Answer:
     """Mirror an offer: same m-lines, labels and payload types, recvonly for what is sent to us.
 
@@ -145,13 +145,20 @@ class OfferAnswer:
     """
 
     def __init__(
-        self, *, session_id: int, address: str, accepts: Accepts = accept_any, version: int = 1
+        self,
+        *,
+        session_id: int,
+        address: str,
+        random_bytes: RandomBytes,
+        accepts: Accepts = accept_any,
+        version: int = 1,
     ) -> None:
+        """random_bytes: gives so many bytes for a key, as nobody can guess them."""
         self.session_id, self.address, self.accepts = session_id, address, accepts
         self.local: SessionDescription | None = None
         self.remote: SessionDescription | None = None
         self.ports: dict[int, LocalPorts] = {}
-        self._version = version
+        self._version, self._random_bytes = version, random_bytes
         self._keys: dict[tuple[int, str], SrtpKey] = {}
 
     def refusals(self, offer: SessionDescription) -> list[str | None]:
@@ -176,7 +183,7 @@ class OfferAnswer:
     def _our_key(self, index: int, suite: str) -> SrtpKey:
         """The same for an m-line and suite all the time: an unchanged offer has an unchanged answer."""
         if (index, suite) not in self._keys:
-            self._keys[index, suite] = random_key(index, suite)
+            self._keys[index, suite] = SrtpKey(self._random_bytes(sum(SUITES[suite])))
         return self._keys[index, suite]
 
     def commit(
