@@ -172,6 +172,7 @@ def start_stream(stream: Any, *, ssrc: int, seq: int) -> None:
     stream["checked"] = ext - MAX_MISORDER  # packets from before the first one may still come
     stream["received"] = 0
     stream["odd_seq"] = -1
+    stream["srtp_index"] = 0
     stream["codec_clock"], stream["clock"], stream["numbered"] = 0, 1, 0
     stream["late_dev"] = LATE_NONE
     look_anew(stream)

@@ -19,7 +19,7 @@ from siprec.rtp.groups import Groups
 
 I64 = npt.NDArray[np.int64]
 
-STATE_VERSION = 7
+STATE_VERSION = 8
 STREAMS_PER_LEG = 2
 HISTORY = 256
 "Sequence numbers remembered per stream; a power of two."
@@ -73,6 +73,9 @@ LEG: np.dtype[Any] = _record(
         ("undecodable", "i8"),
         ("raw_first_ns", "i8"),  # arrival of the first packet without a decoder, 0 if none
         ("raw_last_ns", "i8"),
+        ("undecryptable", "i8"),  # of these, with keys that do not open them
+        ("undecryptable_first_ns", "i8"),
+        ("undecryptable_last_ns", "i8"),
         ("probable_srtp", "i8"),  # of these, of a stream that looks encrypted
         ("probable_srtp_first_ns", "i8"),
         ("probable_srtp_last_ns", "i8"),
@@ -116,6 +119,7 @@ STREAM: np.dtype[Any] = _record(
         ("lead_before", "f8"),  # of the window before
         ("lead_base", "f8"),  # where the stream stood at first
         ("heard", "i8"),  # packets in this window
+        ("srtp_index", "i8"),  # highest extended sequence number that was opened; see siprec.rtp.srtp
         ("secret", "u1"),  # whether it looks encrypted, see siprec.rtp.encrypted
         ("look_tag", "u1"),  # bytes of its packets beyond their time
         ("looked", "i4"),  # packets seen while undecided

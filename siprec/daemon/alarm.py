@@ -22,6 +22,7 @@ class AlarmKind(StrEnum):
     NO_MEDIA = "no_media"
     ONE_WAY = "one_way"
     UNDECODABLE = "undecodable"
+    UNDECRYPTABLE = "undecryptable"
     PROBABLE_SRTP = "probable_srtp"
     PACKETS_DROPPED = "packets_dropped"
     FLOOD = "flood"

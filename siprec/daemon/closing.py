@@ -24,6 +24,25 @@ from siprec.storage.timestamps import from_unix_ns
 log = logging.getLogger("siprec.recorder")
 
 
+_ENCRYPTED = {
+    "probable_srtp": (
+        AlarmKind.PROBABLE_SRTP,
+        (
+            "packets look encrypted though the SDP has no keys for them; they are kept as they came, see how the SBC forks "
+            "encrypted calls"
+        ),
+    ),
+    "undecryptable": (
+        AlarmKind.UNDECRYPTABLE,
+        (
+            "the keys of the SDP do not open packets of this leg; they are kept as they came, see whether the SBC sends the "
+            "keys that it uses"
+        ),
+    ),
+}
+"Events of a leg that are alarms."
+
+
 class Closing:
     """Takes what the workers say about recordings."""
 
@@ -75,14 +94,9 @@ class Closing:
                 return
             if store == "masked":
                 data["digit"] = "x"
-        if message.type == "probable_srtp":
-            self._alarms(
-                AlarmKind.PROBABLE_SRTP,
-                "packets look encrypted though the SDP has no keys for them; they are kept as they came, see how the SBC "
-                "forks encrypted calls",
-                recording=live.id,
-                leg=leg.id if leg is not None else None,
-            )
+        if message.type in _ENCRYPTED:
+            kind, text = _ENCRYPTED[message.type]
+            self._alarms(kind, text, recording=live.id, leg=leg.id if leg is not None else None)
             return  # an alarm is an event of its recording
         live.event(message.at_ns, message.type, leg=leg.id if leg is not None else None, **data)
 

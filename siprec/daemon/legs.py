@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from siprec.daemon.live import LiveLeg, LiveRecording
-from siprec.media.protocol import LegSpec
+from siprec.media.protocol import LegSpec, SrtpSpec
 from siprec.media.supervisor import MediaProcess
 from siprec.recording.parties import ChannelPlan
 from siprec.recording.session import numeric, payload_names
@@ -53,6 +53,18 @@ def new_leg(
     return leg
 
 
+def _srtp(stream: AcceptedStream) -> SrtpSpec | None:
+    crypto = stream.crypto
+    if crypto is None:
+        return None
+    return SrtpSpec(
+        suite=crypto.suite,
+        keys=[(key.secret.hex(), key.mki.hex()) for key in crypto.remote],
+        local=crypto.local.secret.hex(),
+        required=crypto.required,
+    )
+
+
 def leg_spec(stream: AcceptedStream, *, leg: int, channel: int, dump: str) -> LegSpec:
     return LegSpec(
         leg=leg,
@@ -63,4 +75,5 @@ def leg_spec(stream: AcceptedStream, *, leg: int, channel: int, dump: str) -> Le
         payloads=payload_names(stream),
         active=not stream.held,
         mux=stream.local.rtcp is None,
+        srtp=_srtp(stream),
     )

@@ -5,30 +5,28 @@ This is the media tick's hot path. No Python statement runs per packet of clean 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from siprec.codecs import conceal, g711
 from siprec.codecs.frames import samples_in
-from siprec.codecs.registry import AUDIO, CODECS, G711_RATE, KINDS, RAW, RED, Codec
+from siprec.codecs.registry import AUDIO, CODECS, G711_RATE, KINDS, RAW, RED, UNKNOWN
 from siprec.codecs.resample import Placed
 from siprec.media.redundant import unpack
+from siprec.media.result import BatchResult
 from siprec.media.rings import BLOCK, Rings
+from siprec.media.secure import SecureLegs
 from siprec.media.sound import IDLE_NS, Packet, StreamSound
 from siprec.media.store import StateStore
 from siprec.media.unrecorded import count_odd, look_for_secrets, note_drops, note_unrecorded, take_others
 from siprec.rtp import packet
-from siprec.rtp.dtmf import Digit, DigitCollector
+from siprec.rtp.dtmf import DigitCollector
 from siprec.rtp.encrypted import SecretWatch
-from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups
 from siprec.rtp.loss import LossGap
 from siprec.rtp.packet import PacketColumns, parse_columns
 from siprec.rtp.receiver import ReceivedRows
-from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.source import admit
 from siprec.rtp.state import new_legs, new_streams
@@ -43,28 +41,6 @@ LEFT_OUT = 255
 _SAMPLES_PER_BYTE = np.array([c.samples_per_byte for c in CODECS], np.int64)
 _PLAIN = np.array([c.samples_per_byte > 0 for c in CODECS], np.bool_)
 _CLOCKS = np.array([c.clock for c in CODECS], np.int64)
-
-
-@dataclass(slots=True)
-class BatchResult:
-    """What a batch gave besides samples in the rings."""
-
-    digits: list[Digit] = field(default_factory=list)
-    changes: list[StreamChange] = field(default_factory=list)
-    events: list[TimelineEvent] = field(default_factory=list)
-    gaps: list[LossGap] = field(default_factory=list)
-    sources: list[tuple[int, int]] = field(default_factory=list)
-    "(leg, source key) of each leg that was latched to a source."
-    resampled: list[tuple[int, Codec]] = field(default_factory=list)
-    "(leg, codec) the first time that a leg's sound has to be brought to the file's rate."
-    secret: list[tuple[int, int]] = field(default_factory=list)
-    "(leg, arrival ns of the packet that showed it) of each stream that turned out to look encrypted."
-    second: list[tuple[int, int, int]] = field(default_factory=list)
-    "(leg, SSRC, arrival ns of its first packet in the batch) of each sender that is not recorded."
-    raw: list[tuple[int, int, bytes]] = field(default_factory=list)
-    "(leg, arrival ns, packet) of packets without a decoder."
-    rtcp: list[tuple[int, int, int, bytes]] = field(default_factory=list)
-    "(leg, arrival ns, source key, datagram) of RTCP on an RTP port."
 
 
 def _distinct(leg: I64) -> I64:
@@ -94,6 +70,7 @@ class Pipeline:
         "Which codecs arrived on a leg, by codec number."
         self.timeline = Timeline(self.legs, self.streams, store.history, hold_back_s=hold_back_s)
         self.secrets = SecretWatch(self.streams)
+        self.secure = SecureLegs(self.legs, self.streams)
         self.digits = DigitCollector()
 
     def process(self, rows: ReceivedRows, arrival: I64) -> BatchResult:
@@ -103,8 +80,12 @@ class Pipeline:
         columns = parse_columns(rows.data, rows.length)
         note_drops(self.legs, rows)
         wanted = self._admit(rows, arrival, columns, result)
+        if self.secure:
+            wanted = self.secure.open(rows, arrival, columns, wanted, result)
         if wanted.size:
             self._take_all(rows, arrival, columns, wanted, number, result)
+        if self.secure:
+            self.secure.note_indices(rows.leg)
         self.commit(_distinct(rows.leg))
         return result
 
@@ -119,6 +100,7 @@ class Pipeline:
         self.codecs_seen[leg] = False
         self._earlier.pop(leg, None)
         self._resampled.pop(leg, None)
+        self.secure.forget(leg)
         for stream in (2 * leg, 2 * leg + 1):
             self._sounds.pop(stream, None)
 
@@ -184,6 +166,8 @@ class Pipeline:
     ) -> None:
         """Take the rows; those with redundancy block by block."""
         codec = self._codecs(rows.leg[wanted], columns.payload_type[wanted], arrival[wanted])
+        if result.locked.size:
+            codec[np.isin(wanted, result.locked)] = UNKNOWN.number
         red = KINDS[codec] == RED
         if not red.any():
             self._take(rows, arrival, columns, wanted, codec, number, result)
@@ -191,8 +175,7 @@ class Pipeline:
         parts, broken = unpack(rows, columns, arrival, wanted[red], self.maps, self.streams)
         others = np.sort(np.concatenate([wanted[~red], broken]))
         if others.size:
-            codec = self._codecs(rows.leg[others], columns.payload_type[others], arrival[others])
-            self._take(rows, arrival, columns, others, codec, number, result)
+            self._take(rows, arrival, columns, others, codec[np.isin(wanted, others)], number, result)
         if parts.arrival.size:
             codec = self._codecs(parts.rows.leg, parts.columns.payload_type, parts.arrival)
             everything = np.arange(parts.arrival.size, dtype=np.int64)

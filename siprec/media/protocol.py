@@ -24,6 +24,22 @@ MAX_FMTP = 48
 
 
 @dataclass(slots=True, kw_only=True)
+class SrtpSpec:
+    """Keys of a leg, as the SDP had them. They are nowhere but in the memory of the processes that need them."""
+
+    suite: str
+    keys: list[tuple[str, str]]
+    "Of the peer: (master key and salt, MKI), in hexadecimal digits."
+    local: str
+    "Ours, for the reports that we send."
+    required: bool
+    "Plain RTP is not taken."
+
+    def __repr__(self) -> str:
+        return f"SrtpSpec({self.suite})"
+
+
+@dataclass(slots=True, kw_only=True)
 class LegSpec:
     """One leg of a recording: a row of the worker's state, its sockets, and what the SDP says."""
 
@@ -38,6 +54,8 @@ class LegSpec:
     "Payload type: (encoding name, clock, channels, fmtp)."
     active: bool = True
     mux: bool = False
+    srtp: SrtpSpec | None = None
+    "Keys; None for plain RTP."
 
     def __post_init__(self) -> None:
         self.payloads = {
@@ -231,6 +249,8 @@ def decode(data: bytes) -> Message:
 def _leg(fields: dict[str, Any]) -> LegSpec:
     for key in ("remote", "rtcp_remote"):
         fields[key] = tuple(fields[key]) if fields[key] else None
+    if (srtp := fields.get("srtp")) is not None:
+        fields["srtp"] = SrtpSpec(**srtp | {"keys": [tuple(pair) for pair in srtp["keys"]]})
     fields["payloads"] = {int(number): tuple(codec) for number, codec in fields["payloads"].items()}
     return LegSpec(**fields)
 

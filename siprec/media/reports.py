@@ -24,6 +24,7 @@ _COUNTS = (
     "broken",
     "capped",
     "undecodable",
+    "undecryptable",
     "probable_srtp",
     "second_sender",
     "stun",
@@ -36,6 +37,7 @@ _COUNTS = (
 )
 _SPANS = {
     "undecodable": "raw",
+    "undecryptable": "undecryptable",
     "probable_srtp": "probable_srtp",
     "t38": "t38",
     "second_sender": "second_sender",

@@ -190,6 +190,7 @@ class Roster:
         else:
             self._reset_leg(recording, spec.leg)
         self._pipeline.map_payloads(spec.leg, payload_map(spec.payloads))
+        self._pipeline.secure.set_keys(spec.leg, spec.srtp, resume=resume)
         self._apply(spec, now_ns if resume else 0)
         self._pipeline.commit(np.array([spec.leg]))
 
@@ -237,6 +238,7 @@ class Roster:
         leg.spec = message.spec
         leg.rtcp_source = None
         self._pipeline.map_payloads(message.spec.leg, payload_map(message.spec.payloads), message.at_ns)
+        self._pipeline.secure.set_keys(message.spec.leg, message.spec.srtp)
         self._apply(message.spec, message.at_ns)
         self._pipeline.commit(np.array([message.spec.leg]))
 

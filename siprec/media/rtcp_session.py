@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siprec.media.recordings import MAX_SSRCS, LegState, SenderNote
+from siprec.media.secure import SecureLegs
 from siprec.rtp.rtcp import (
     Goodbye,
     ReportBlock,
@@ -68,8 +69,8 @@ def seen_of(legs: Rows, streams: Rows, numbers: npt.NDArray[np.int64]) -> list[S
 class RtcpSession:
     """Reads and writes RTCP. Never blocks; what cannot be sent is not sent."""
 
-    def __init__(self, legs: Rows, streams: Rows) -> None:
-        self._legs, self._streams = legs, streams
+    def __init__(self, legs: Rows, streams: Rows, secure: SecureLegs) -> None:
+        self._legs, self._streams, self._secure = legs, streams, secure
         self.malformed = self.strangers = self.sent = 0
 
     def received(
@@ -80,8 +81,9 @@ class RtcpSession:
         source: where it came from, if reports are to go there: the first sender, until it is silent for a while,
         and the host in the SDP always. What others send is left out.
         """
+        srtp = self._secure.of(leg.spec.leg)
         try:
-            parts = parse_compound(data)
+            parts = parse_compound(data if srtp is None else srtp.open_rtcp(data))
         except RtcpError:
             self.malformed += 1
             return []
@@ -147,6 +149,8 @@ class RtcpSession:
             return
         blocks = [self._block(leg, seen, now_ns)] if seen.live else []
         packet = receiver_report(leg.ssrc, blocks, _CNAME)
+        if (srtp := self._secure.of(leg.spec.leg)) is not None and srtp.encrypts:
+            packet = srtp.close_rtcp(packet)
         with contextlib.suppress(OSError, OverflowError):
             (leg.rtcp or leg.rtp).sendto(packet, target)
             self.sent += 1

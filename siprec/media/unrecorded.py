@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from siprec.codecs.registry import CODECS, EVENT, NOISE, RAW, Codec
+from siprec.media.result import BatchResult
 from siprec.rtp import packet
 from siprec.rtp.dtmf import DigitCollector
 from siprec.rtp.encrypted import TRAILER, SecretWatch
@@ -17,9 +16,6 @@ from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.state import Rows, note_span
 from siprec.rtp.timeline import Batch, Placement
 from siprec.rtp.udptl import confirm, sequence_numbers
-
-if TYPE_CHECKING:
-    from siprec.media.pipeline import BatchResult
 
 I64 = npt.NDArray[np.int64]
 

@@ -18,9 +18,10 @@ from siprec.codecs.registry import CODECS, STATIC, UNKNOWN
 from siprec.media import protocol
 from siprec.media.choice import RateChoice
 from siprec.media.flush import Flusher
-from siprec.media.pipeline import BatchResult, Pipeline
+from siprec.media.pipeline import Pipeline
 from siprec.media.recordings import MAX_EVENTS, MAX_GAPS, MAX_SSRCS, LegState, RecordingState
 from siprec.media.reports import leg_report, shorten
+from siprec.media.result import BatchResult
 from siprec.media.rings import Rings
 from siprec.media.roster import Roster
 from siprec.media.rtcp_session import INTERVAL_NS, RtcpSession
@@ -78,7 +79,7 @@ class MediaWorker:
         self._roster = Roster(self.pipeline, rng)
         self._choice = RateChoice(self._roster, self.pipeline, self._clock)
         self._flusher = Flusher(self.pipeline, self.writer, hold_back_s=settings.hold_back_s)
-        self._rtcp = RtcpSession(self.pipeline.legs, self.pipeline.streams)
+        self._rtcp = RtcpSession(self.pipeline.legs, self.pipeline.streams, self.pipeline.secure)
         self._reached = np.zeros(settings.legs, np.int64)
         "Arrival of the newest row taken from each leg's socket [monotonic ns]."
         self._tick = 0
@@ -172,6 +173,9 @@ class MediaWorker:
             self._event(leg, "source", None, address=source_text(key))
         for leg, ssrc, at_ns in result.second:
             self._note_second(leg, ssrc, at_ns)
+        for leg, at_ns in result.undecryptable:
+            if not self._roster.legs[leg].events["undecryptable"]:
+                self._event(leg, "undecryptable", at_ns)
         for leg, at_ns in result.secret:
             if not self._roster.legs[leg].events["probable_srtp"]:
                 self._event(leg, "probable_srtp", at_ns)

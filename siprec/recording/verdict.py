@@ -9,6 +9,7 @@
 | `late`              | packets arrived after their place was written                               |
 | `dropped`           | the kernel dropped packets because we were too slow, or there was no room   |
 | `undecodable`       | packets without a decoder; they are kept as they came                       |
+| `undecryptable`     | of these, encrypted packets that the keys of the SDP do not open            |
 | `probable_srtp`     | of these, packets that look encrypted, and we have no key                   |
 | `t38`               | a fax; its packets are kept as they came                                    |
 | `second_sender`     | two sent at once; the one that was there first is recorded, the other one   |
@@ -27,7 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 GAP_S = 1.0
-_KEPT, _EXPLAINING = ("undecodable", "probable_srtp", "t38", "second_sender"), ("dtls", "stun")
+_KEPT = ("undecodable", "undecryptable", "probable_srtp", "t38", "second_sender")
+_EXPLAINING = ("dtls", "stun")
 "Counts of a leg that are reasons: always, or where nothing could be recorded."
 MAX_FINDINGS = 200
 "Findings listed per recording; the reasons are complete all the same."
@@ -47,6 +49,7 @@ class LegEvidence:
     late: int = 0
     dropped: int = 0
     undecodable: int = 0
+    undecryptable: int = 0
     probable_srtp: int = 0
     t38: int = 0
     second_sender: int = 0
@@ -193,6 +196,7 @@ _ORDER = (
     "late",
     "dropped",
     "undecodable",
+    "undecryptable",
     "probable_srtp",
     "t38",
     "second_sender",

@@ -20,6 +20,7 @@ ENOUGH = {
     "late": 0,
     "dropped": 0,
     "undecodable": 0,
+    "undecryptable": 0,
     "probable_srtp": 0,
     "second_sender": 0,
     "t38": 0,

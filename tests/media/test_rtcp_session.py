@@ -10,6 +10,7 @@ import pytest
 from siprec.media.protocol import EndLeg
 from siprec.media.recordings import LegState
 from siprec.media.rtcp_session import RtcpSession, seen_of
+from siprec.media.secure import SecureLegs
 from siprec.rtp.rtcp import middle_of_ntp, parse_compound, sender_report
 from siprec.rtp.sequence import start_stream
 from siprec.rtp.state import new_legs, new_streams
@@ -205,7 +206,7 @@ def test_another_ssrc_does_not_hide_what_the_first_one_sent(rig):
 def test_the_delay_since_a_report_is_from_its_arrival(waited_s):
     legs, streams = new_legs(1), new_streams(1)
     start_stream(streams[0], ssrc=9, seq=1)
-    session = RtcpSession(legs, streams)
+    session = RtcpSession(legs, streams, SecureLegs(legs, streams))
     leg = LegState(spec=_Spec(), recording=0, rtp=None, rtcp=None, ssrc=1)  # type: ignore[arg-type]
     data = sender_report(9, unix_time=1e9, rtp_timestamp=1, packets=1, octets=1, cname=b"x")
     session.received(leg, data, 100 * S)
