@@ -29,6 +29,8 @@ def decode(codec: str, payloads: list[bytes], **options: Any) -> I16:
         kbit = int(codec.rpartition("-")[2])
         demuxer = "g726" if codec.startswith("AAL2") else "g726le"
         return _ffmpeg(demuxer, stream, "-code_size", str(encoders.G726_BITS[kbit]))
+    if codec in ("AMR", "AMR-WB"):
+        return decode_amr(_amr_frames(codec, payloads, **options), wide=codec == "AMR-WB")
     if codec in _DEMUXERS:
         return _ffmpeg(_DEMUXERS[codec], stream)
     return _by_library(codec, payloads, **options)
@@ -37,6 +39,23 @@ def decode(codec: str, payloads: list[bytes], **options: Any) -> I16:
 def decode_amr(frames: list[bytes], *, wide: bool) -> I16:
     """Frames as in a file (RFC 4867 5)."""
     return _ffmpeg("amr", (b"#!AMR-WB\n" if wide else b"#!AMR\n") + b"".join(frames))
+
+
+def _amr_frames(codec: str, payloads: list[bytes], *, octet_aligned: bool = False, **_: Any) -> list[bytes]:
+    """As in a file, from payloads of RFC 4867 4.3 and 4.4 whose frames are all of one mode and undamaged."""
+    sizes = encoders.AMR_WB_BITS if codec == "AMR-WB" else encoders.AMR_BITS
+    spare = "00" * octet_aligned
+    frames = []
+    for payload in payloads:
+        text = "".join(f"{byte:08b}" for byte in payload)[8 if octet_aligned else 4 :]
+        kind = int(text[1:5], 2)
+        count = 1 + next(n for n in range(len(text)) if text[n * (6 + len(spare))] == "0")
+        at, size = count * (6 + len(spare)), sizes[kind]
+        for _number in range(count):
+            bits = text[at : at + size].ljust(-(-size // 8) * 8, "0")
+            frames.append(bytes([kind << 3 | 4]) + int(bits, 2).to_bytes(len(bits) // 8, "big"))
+            at += len(bits) if octet_aligned else size
+    return frames
 
 
 _DEMUXERS = {"G722": "g722", "GSM": "gsm", "G723": "g723_1"}
