@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -21,7 +22,7 @@ from tests.helpers.encoders import Encoded, encode, sample_rate, speech
 from tests.helpers.likeness import correlation, delay, resampled, snr_db
 from tests.helpers.offers import Line, metadata
 from tests.helpers.player import Player, play
-from tests.helpers.streams import line, packets, sound
+from tests.helpers.streams import line, packets
 from tests.helpers.voices import I16
 
 NewPlayer = Callable[..., Player]
@@ -49,15 +50,17 @@ PJSUA_PAIRS = [
     ("GSM/8000/1", "G722/16000/1"),
     ("iLBC/8000/1", "speex/8000/1"),
     ("speex/16000/1", "speex/32000/1"),
-    ("L16/44100/1", "L16/44100/2"),
+    ("L16/44100/1", "PCMU/8000/1"),
 ]
+PJSUA_CANNOT = {"L16/44100/2"}
+"It offers two channels, but its conference bridge gives up with an assertion as soon as they are to be sent."
 
 
 @needs_pjsua2
 def test_every_codec_of_pjsua2_has_its_call() -> None:
     asked = subprocess.run([sys.executable, SOURCE], capture_output=True, text=True, timeout=60, check=True)
     known = set(json.loads(asked.stdout.splitlines()[-1]))
-    assert known == {codec for pair in PJSUA_PAIRS for codec in pair}
+    assert known - PJSUA_CANNOT == {codec for pair in PJSUA_PAIRS for codec in pair}
 
 
 @needs_pjsua2
@@ -74,8 +77,7 @@ def test_a_call_of_pjsua2_with_a_codec_a_leg_is_heard_as_it_was_played(
         "uri": f"sip:srs@127.0.0.1:{daemon.ports['udp']}",
         "transport": "udp",
         "codecs": codecs,
-        # its bridge cannot bring two channels to another rate
-        "rate": 44_100 if codecs[1] == "L16/44100/2" else 16_000,
+        "rate": 16_000,
         "files": [str(file) for file in files],
         "metadata": metadata(),
     }
@@ -110,11 +112,21 @@ class Voice:
     exact_db: float
     ptime_ms: int = 20
     options: dict[str, Any] = field(default_factory=dict)
+    channels: int = 1
 
     def stream(self, seed: int) -> Encoded:
         """Encoded speech."""
         samples = speech(SPEECH_S, sample_rate(self.codec, **self.options), seed)
+        if self.channels == 2:
+            samples = np.stack((samples, samples), axis=1)
         return encode(self.codec, samples, ptime_ms=self.ptime_ms, **self.options)
+
+    def sound(self, stream: Encoded, rate: int) -> I16:
+        """What its stream sounds like by other decoders, at a file's rate [Hz]."""
+        payloads = stream.payloads
+        if self.codec == "L16" and self.channels == 2:
+            payloads = [np.frombuffer(payload, ">i2")[::2].tobytes() for payload in payloads]
+        return resampled(reference.decode(self.codec, payloads, **self.options), stream.rate, rate)
 
 
 EXACT = 90.0
@@ -131,6 +143,8 @@ PAIRS = [
     (Voice("iLBC", 20), Voice("iLBC", 20, 30, {"mode_ms": 30})),
     (Voice("L16", EXACT, 20, {"rate": 16_000}), Voice("GSM", 20)),
     (Voice("G722", EXACT), Voice("G729", 12, 60)),
+    (Voice("L16", EXACT, 10, {"rate": 44_100}, channels=2), Voice("opus", 20, channels=2)),
+    (Voice("speex", 15, 60), Voice("speex", 15, 20, {"rate": 16_000})),
 ]
 
 
@@ -179,7 +193,7 @@ def test_a_call_with_a_codec_a_leg_sounds_as_other_decoders_make_it_sound(
     assert rate == min(16_000, max(stream.rate for stream in streams))
     starts = []
     for channel, voice, stream in zip(audio.T, pair, streams, strict=True):
-        wanted = sound(voice.codec, stream, rate, **voice.options)
+        wanted = voice.sound(stream, rate)
         starts.append(
             assert_like(channel, wanted, voice.exact_db if stream.rate == rate else min(20, voice.exact_db))
         )
@@ -210,7 +224,7 @@ def test_a_codec_that_changes_by_payload_type_goes_on_in_the_same_stream(
             stream, pt=types[voice.codec], ssrc=5, seq=seq, timestamp=round(start_s * 8_000), start_s=start_s
         )
         seq += len(stream.payloads)
-        wanted.append((start_s, sound(voice.codec, stream, 8_000), voice.exact_db))
+        wanted.append((start_s, voice.sound(stream, 8_000), voice.exact_db))
     other = Voice("PCMA", EXACT).stream(60)
     left, right = player(sent), player(packets(other, pt=8, ssrc=6))
     lines = [Line(left.port, "1", (0, 9, 3, 18)), Line(right.port, "2", (8,))]
@@ -226,7 +240,8 @@ def test_a_codec_that_changes_by_payload_type_goes_on_in_the_same_stream(
 def test_a_payload_type_that_a_reinvite_maps_anew_is_another_codec_from_then_on(
     daemon: Daemon, player: NewPlayer
 ) -> None:
-    before, after = Voice("G726-32", EXACT).stream(71), Voice("AMR", 15).stream(72)
+    one, other = Voice("G726-32", EXACT), Voice("AMR", 15)
+    before, after = one.stream(71), other.stream(72)
     constant = Voice("PCMU", EXACT).stream(73)
     first = packets(before, pt=96, ssrc=7)
     # between the two lies a second, in which the re-INVITE is answered
@@ -251,7 +266,10 @@ def test_a_payload_type_that_a_reinvite_maps_anew_is_another_codec_from_then_on(
     assert shown["legs"][0]["undecodable"] == 0
     audio, rate = read(shown["path"])
     assert rate == 8_000
-    wanted = [(0.0, sound("G726-32", before, rate), EXACT), (SPEECH_S + 1, sound("AMR", after, rate), 15)]
+    wanted = [
+        (0.0, one.sound(before, rate), one.exact_db),
+        (SPEECH_S + 1, other.sound(after, rate), other.exact_db),
+    ]
     assert_spans(audio[:, 0], wanted, rate)
 
 

@@ -79,7 +79,6 @@ def endpoint(job: dict[str, Any]) -> pj.Endpoint:
     config.uaConfig.mainThreadOnly = True
     config.logConfig.level = config.logConfig.consoleLevel = 0
     config.medConfig.clockRate = config.medConfig.sndClockRate = job.get("rate", 8_000)
-    config.medConfig.channelCount = job.get("channels", 1)
     config.medConfig.noVad = True
     config.medConfig.ecTailLen = 0
     made = pj.Endpoint()

@@ -66,8 +66,7 @@ def _by_library(codec: str, payloads: list[bytes], **options: Any) -> I16:
     if codec == "opus":
         return libraries.decode_opus(payloads)
     if codec == "speex":
-        frames = options.pop("frames_per_packet", 1)
-        return libraries.decode_speex(payloads, rate=options.get("rate", 8_000), frames_per_packet=frames)
+        return libraries.decode_speex(payloads, rate=options.get("rate", 8_000))
     if codec == "G729":
         return libraries.decode_g729([stream[at : at + 10] for at in range(0, len(stream), 10)])
     assert codec == "iLBC"

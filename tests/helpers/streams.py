@@ -1,19 +1,10 @@
-"""Encoded streams as packets for a player, as lines of an offer, and as what is to be heard of them."""
+"""Encoded streams as packets for a player, and as lines of an offer."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
-from tests.helpers import reference
 from tests.helpers.encoders import Encoded
-from tests.helpers.likeness import resampled
 from tests.helpers.offers import Line
 from tests.helpers.player import Packet, rtp
-
-I16 = npt.NDArray[np.int16]
 
 
 def packets(
@@ -34,8 +25,3 @@ def line(port: int, label: str, formats: dict[int, Encoded]) -> Line:
         extra.append(f"rtpmap:{pt} {stream.encoding}")
         extra += [f"fmtp:{pt} {stream.fmtp}"] * bool(stream.fmtp)
     return Line(port, label, tuple(formats), extra=tuple(extra))
-
-
-def sound(codec: str, stream: Encoded, file_rate: int, **options: Any) -> I16:
-    """What a stream sounds like by other decoders, at a file's rate [Hz]."""
-    return resampled(reference.decode(codec, stream.payloads, **options), stream.rate, file_rate)
