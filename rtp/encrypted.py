@@ -102,7 +102,7 @@ class SecretWatch:
     """Which streams of a worker look encrypted. streams: STREAM[2n], updated in place."""
 
     def __init__(self, streams: Rows) -> None:
-        self._streams = streams
+        self.streams = streams
         self._any = bool((streams["secret"] == SECRET).any())
 
     def hidden(self, leg: I64, ssrc: U32) -> Bool | None:
@@ -112,14 +112,14 @@ class SecretWatch:
         out = np.zeros(leg.shape, np.bool_)
         for which in (0, 1):
             stream = 2 * leg + which
-            same = (self._streams["live"][stream] != 0) & (self._streams["ssrc"][stream] == ssrc)
-            out |= same & (self._streams["secret"][stream] == SECRET)
+            same = (self.streams["live"][stream] != 0) & (self.streams["ssrc"][stream] == ssrc)
+            out |= same & (self.streams["secret"][stream] == SECRET)
         return out if out.any() else None
 
     def undecided(self, legs: I64) -> list[int]:
         """The streams of `legs` that are still to be looked at."""
         streams = (2 * legs[:, None] + np.arange(2)).reshape(-1)
-        open_ = (self._streams["live"][streams] != 0) & (self._streams["secret"][streams] == UNDECIDED)
+        open_ = (self.streams["live"][streams] != 0) & (self.streams["secret"][streams] == UNDECIDED)
         found: list[int] = streams[open_].tolist()
         return found
 
@@ -138,7 +138,7 @@ class SecretWatch:
 
         seen: packets of the stream in this batch, of whatever kind; the others as for `look`, may be empty.
         """
-        row = self._streams[stream]
+        row = self.streams[stream]
         if size.size:
             look(row, seq, timestamp, size, bytes_per_unit, payload)
         row["looked"] += seen

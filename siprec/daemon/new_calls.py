@@ -109,7 +109,8 @@ class NewCalls:
         intake = read_intake(event.request, accept=self._means.accept)
         if intake.offer is None:
             raise Refused(488, "an INVITE without an offer cannot be recorded")
-        session = RecordingSession.begin(self._means.rng.getrandbits(62), self._sdp_address(event.flow))
+        rng = self._means.rng
+        session = RecordingSession.begin(rng.getrandbits(62), self._sdp_address(event.flow), rng.randbytes)
         pairs = self._means.admission.take_ports(wanted_ports(session, intake), time.monotonic())
         try:
             await self._record_on(event, intake, session, pairs)

@@ -13,15 +13,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from siprec.codecs import conceal, g711
 from siprec.codecs.frames import samples_in
-from siprec.codecs.registry import AUDIO, CODECS, EVENT, G711_RATE, KINDS, NOISE, RAW, RED, Codec
+from siprec.codecs.registry import AUDIO, CODECS, G711_RATE, KINDS, RAW, RED, Codec
 from siprec.codecs.resample import Placed
 from siprec.media.redundant import unpack
 from siprec.media.rings import BLOCK, Rings
 from siprec.media.sound import IDLE_NS, Packet, StreamSound
 from siprec.media.store import StateStore
+from siprec.media.unrecorded import count_odd, look_for_secrets, note_drops, note_unrecorded, take_others
 from siprec.rtp import packet
 from siprec.rtp.dtmf import Digit, DigitCollector
-from siprec.rtp.encrypted import TRAILER, SecretWatch
+from siprec.rtp.encrypted import SecretWatch
 from siprec.rtp.event import TimelineEvent
 from siprec.rtp.groups import Groups
 from siprec.rtp.loss import LossGap
@@ -30,9 +31,8 @@ from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.source import admit
-from siprec.rtp.state import new_legs, new_streams, note_span
+from siprec.rtp.state import new_legs, new_streams
 from siprec.rtp.timeline import Batch, Placement, Timeline
-from siprec.rtp.udptl import confirm, sequence_numbers
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -101,7 +101,7 @@ class Pipeline:
         result = BatchResult()
         number = self.store.committed + 1
         columns = parse_columns(rows.data, rows.length)
-        self._note_drops(rows)
+        note_drops(self.legs, rows)
         wanted = self._admit(rows, arrival, columns, result)
         if wanted.size:
             self._take_all(rows, arrival, columns, wanted, number, result)
@@ -146,17 +146,12 @@ class Pipeline:
         """Publish the rows of `legs`."""
         self.store.publish(legs, self.legs, self.streams, self.store.committed + 1)
 
-    def _note_drops(self, rows: ReceivedRows) -> None:
-        told = rows.drops >= 0
-        if told.any():
-            self.legs["dropped"][rows.leg[told]] = rows.drops[told]
-
     def _admit(self, rows: ReceivedRows, arrival: I64, columns: PacketColumns, result: BatchResult) -> I64:
         """Row numbers of RTP packets that belong to their leg; counts the others."""
         legs, leg = self.legs, rows.leg
         good = (columns.kind == packet.RTP) & ~rows.cut
         if not good.all():
-            self._count_odd(rows, arrival, columns, good, result)
+            count_odd(legs, rows, arrival, columns, good, result)
         over = (arrival > legs["end_ns"][leg]) & (legs["end_ns"][leg] != 0)
         if over.any():
             np.add.at(legs["discarded"], leg[over & good], 1)
@@ -177,47 +172,6 @@ class Pipeline:
             good[mine] = accepted
             self.legs["foreign"][leg] += int((~accepted).sum())
             result.sources += [(leg, key) for key in moves]
-
-    def _count_odd(
-        self, rows: ReceivedRows, arrival: I64, columns: PacketColumns, good: Bool, result: BatchResult
-    ) -> None:
-        kind, leg, legs = columns.kind, rows.leg, self.legs
-        rtcp = kind == packet.RTCP
-        broken = (kind == packet.BROKEN) | (kind == packet.SHORT) | rows.cut
-        np.add.at(legs["rtcp"], leg[rtcp], 1)
-        np.add.at(legs["broken"], leg[broken], 1)
-        fax = self._take_fax(rows, arrival, np.flatnonzero((kind == packet.T38) & ~broken), result)
-        told = rtcp | broken
-        told[fax] = True
-        for value, name in ((packet.STUN, "stun"), (packet.DTLS, "dtls")):
-            told |= kind == value
-            np.add.at(legs[name], leg[(kind == value) & ~broken], 1)
-        np.add.at(legs["foreign"], leg[~good & ~told], 1)
-        for row in np.flatnonzero(rtcp).tolist():
-            data = rows.data[row, : rows.length[row]].tobytes()
-            result.rtcp.append((int(leg[row]), int(arrival[row]), int(rows.source[row]), data))
-
-    def _take_fax(self, rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> I64:
-        """Keep what is surely T.38 as it came, of the rows `which` that look like it; returns these."""
-        legs, leg = self.legs, rows.leg[which]
-        open_ = (legs["end_ns"][leg] == 0) | (arrival[which] <= legs["end_ns"][leg])
-        source = rows.source[which]
-        near = (source == legs["source"][leg]) | (source == legs["sdp_source"][leg])
-        which = which[open_ & (near | ((legs["source"][leg] == 0) & (legs["sdp_source"][leg] == 0)))]
-        if not which.size:
-            return which
-        which = which[confirm(legs, rows.leg[which], sequence_numbers(rows.data[which]))]
-        np.add.at(legs["t38"], rows.leg[which], 1)
-        note_span(legs, "t38", rows.leg[which], arrival[which])
-        self._keep(rows, arrival, which, result)
-        return which
-
-    @staticmethod
-    def _keep(rows: ReceivedRows, arrival: I64, which: I64, result: BatchResult) -> None:
-        """Give the rows `which` to the leg's rtpdump, as they came."""
-        for row in which.tolist():
-            data = rows.data[row, : rows.length[row]].tobytes()
-            result.raw.append((int(rows.leg[row]), int(arrival[row]), data))
 
     def _take_all(
         self,
@@ -282,9 +236,7 @@ class Pipeline:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
         slow = self._slow(codec, kind, groups)
-        payloads: dict[int, bytes] = {}
-        if slow is not None:
-            payloads = self._measure(rows, columns, wanted, codec, slow, samples, kind)
+        payloads = {} if slow is None else self._measure(rows, columns, wanted, codec, slow, samples, kind)
         batch = Batch(
             number=number,
             leg=leg,
@@ -309,73 +261,12 @@ class Pipeline:
             self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
         else:
             self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
-        if hidden is not None:
-            self._note_hidden(leg[hidden & placed.fresh], arrived[hidden & placed.fresh])
-        if placed.second is not None:
-            self._take_second(rows, arrival, wanted, batch, np.flatnonzero(placed.second), result)
-        self._look_for_secrets(rows, columns, wanted, codec, batch, placed.fresh, groups, result)
+        note_unrecorded(self.legs, rows, arrival, wanted, batch, placed, hidden, result)
+        look_for_secrets(self.secrets, rows, columns, wanted, codec, batch, placed, groups, result)
         self.legs["octets"][groups.key] += np.add.reduceat(size, groups.starts)
         self.codecs_seen[leg, codec] = True
         if (kind != AUDIO).any():
-            self._take_others(rows, arrival, columns, wanted, kind, placed.fresh, result)
-
-    def _note_hidden(self, leg: I64, arrival: I64) -> None:
-        np.add.at(self.legs["probable_srtp"], leg, 1)
-        note_span(self.legs, "probable_srtp", leg, arrival)
-
-    def _take_second(
-        self,
-        rows: ReceivedRows,
-        arrival: I64,
-        wanted: I64,
-        batch: Batch,
-        which: I64,
-        result: BatchResult,
-    ) -> None:
-        """Keep the packets `which` of a second sender as they came."""
-        leg = batch.leg[which]
-        np.add.at(self.legs["second_sender"], leg, 1)
-        note_span(self.legs, "second_sender", leg, batch.arrival_ns[which])
-        _, firsts = np.unique(leg << 32 | batch.ssrc[which].astype(np.int64), return_index=True)
-        for i in which[np.sort(firsts)].tolist():
-            result.second.append((int(batch.leg[i]), int(batch.ssrc[i]), int(batch.arrival_ns[i])))
-        self._keep(rows, arrival, wanted[which], result)
-
-    def _look_for_secrets(
-        self,
-        rows: ReceivedRows,
-        columns: PacketColumns,
-        wanted: I64,
-        codec: npt.NDArray[np.uint8],
-        batch: Batch,
-        fresh: Bool,
-        groups: Groups,
-        result: BatchResult,
-    ) -> None:
-        """Look whether streams that began lately are encrypted, each by its packets of this batch."""
-        undecided = self.secrets.undecided(groups.key)
-        starts = dict(zip(groups.key.tolist(), range(groups.key.size), strict=True)) if undecided else {}
-        for stream in undecided:
-            leg = stream >> 1
-            span = groups.rows(starts[leg])
-            mine = np.flatnonzero(batch.ssrc[span] == self.streams["ssrc"][stream]) + span.start
-            some = mine[batch.audio[mine] & fresh[mine] & (_SAMPLES_PER_BYTE[codec[mine]] > 0)]
-            row = wanted[some]
-            bytes_of = [
-                rows.data[r, columns.offset[r] : columns.offset[r] + columns.size[r] - TRAILER]
-                for r in row.tolist()
-                if columns.size[r] > TRAILER
-            ]
-            if self.secrets.look(
-                stream,
-                seen=mine.size,
-                seq=batch.seq[some],
-                timestamp=batch.timestamp[some],
-                size=columns.size[row].astype(np.int64),
-                bytes_per_unit=1.0 / _SAMPLES_PER_BYTE[codec[some]],
-                payload=np.concatenate(bytes_of) if bytes_of else np.zeros(0, np.uint8),
-            ):
-                result.secret.append((leg, int(batch.arrival_ns[some[-1]])))
+            take_others(self.legs, self.digits, rows, arrival, columns, wanted, kind, placed.fresh, result)
 
     def _decode(
         self,
@@ -414,9 +305,7 @@ class Pipeline:
                 del self._earlier[number]
         return codec
 
-    def _slow(
-        self, codec: npt.NDArray[np.uint8], kind: npt.NDArray[np.uint8], groups: Groups
-    ) -> Bool | None:
+    def _slow(self, codec: npt.NDArray[np.uint8], kind: npt.NDArray[np.uint8], groups: Groups) -> Bool | None:
         """Rows of sound that is no G.711 at its file's rate, bool[n]; None if there is none."""
         plain, rate = _PLAIN[codec], self.legs["rate"][groups.key]
         narrow = rate == G711_RATE
@@ -504,31 +393,3 @@ class Pipeline:
             if CODECS[number].rate != rate:
                 told.add(number)
                 result.resampled.append((leg, CODECS[number]))
-
-    def _take_others(
-        self,
-        rows: ReceivedRows,
-        arrival: I64,
-        columns: PacketColumns,
-        wanted: I64,
-        kind: npt.NDArray[np.uint8],
-        fresh: Bool,
-        result: BatchResult,
-    ) -> None:
-        """Count comfort noise, collect digits, keep what has no decoder."""
-        legs = self.legs
-        for value, name in ((RAW, "undecodable"), (EVENT, "events"), (NOISE, "noise")):
-            np.add.at(legs[name], rows.leg[wanted[fresh & (kind == value)]], 1)
-        for row in wanted[fresh & (kind == EVENT)].tolist():
-            start = int(columns.offset[row])
-            payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
-            result.digits += self.digits.packet(
-                int(rows.leg[row]),
-                int(columns.ssrc[row]),
-                int(columns.timestamp[row]),
-                payload,
-                int(arrival[row]),
-            )
-        raw = wanted[fresh & (kind == RAW)]
-        note_span(legs, "raw", rows.leg[raw], arrival[raw])
-        self._keep(rows, arrival, raw, result)

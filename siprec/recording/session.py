@@ -50,9 +50,9 @@ class RecordingSession:
     "Their length."
 
     @classmethod
-    def begin(cls, session_id: int, address: str) -> RecordingSession:
-        """A session of a new dialog. session_id, address: for `o=` and `c=` of our answers."""
-        return cls(OfferAnswer(session_id=session_id, address=address))
+    def begin(cls, session_id: int, address: str, random_bytes: Callable[[int], bytes]) -> RecordingSession:
+        """A session of a new dialog. session_id, address: for `o=` and `c=` of our answers; random_bytes: for keys."""
+        return cls(OfferAnswer(session_id=session_id, address=address, random_bytes=random_bytes))
 
     def needs_ports(self, offer: SessionDescription) -> list[int]:
         """m-lines of an offer that need ports of their own. Raises Refused."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from siprec.sdp.crypto import CryptoLine, StreamCrypto, choose, read_crypto
 from siprec.sdp.error import SdpError
 from siprec.sdp.media import Attribute, Connection, Direction, MediaDescription, Origin, SessionDescription
 from siprec.sdp.payload import PayloadFormat, rtpmap_text
@@ -25,12 +26,14 @@ class OfferedStream:
     payloads: Sequence[PayloadFormat] = G711_AND_EVENTS
     ptime: int | None = 20
     rtcp_mux: bool = False
+    crypto: CryptoLine | None = None
+    "Our key; the profile is RTP/SAVP then."
 
 
 def build_offer(
     streams: Sequence[OfferedStream], *, address: str, session_id: int, version: int = 1
 ) -> SessionDescription:
-    """An RTP/AVP offer with one m-line per stream; `address` for `o=` and `c=`."""
+    """An offer with one m-line per stream; `address` for `o=` and `c=`."""
     return SessionDescription(
         origin=Origin(username="siprec", session_id=str(session_id), version=str(version), address=address),
         connection=Connection(address),
@@ -52,10 +55,27 @@ def read_answer(
         local = ports.get(ours.index)
         if ours.port and theirs.port and local is not None:
             stream = agreed_stream(
-                theirs, local, theirs.direction.reversed(), theirs.rtcp_mux and ours.rtcp_mux
+                theirs,
+                local,
+                theirs.direction.reversed(),
+                theirs.rtcp_mux and ours.rtcp_mux,
+                _agreed_crypto(ours, theirs),
             )
             streams.append(replace(stream, label=ours.label))
     return streams
+
+
+def _agreed_crypto(ours: MediaDescription, theirs: MediaDescription) -> StreamCrypto | None:
+    """The line that the answer took of those in the offer (RFC 4568 5.1.3); None if there is none."""
+    line = choose(theirs.crypto)
+    offered = [known for value in ours.crypto if (known := read_crypto(value)) is not None]
+    taken = next((o for o in offered if line and (o.tag, o.suite) == (line.tag, line.suite)), None)
+    if line is None or taken is None:
+        return None
+    required = "SAVP" in ours.proto.upper()
+    return StreamCrypto(
+        tag=line.tag, suite=line.suite, remote=line.keys, local=taken.keys[0], required=required
+    )
 
 
 def _media(index: int, stream: OfferedStream) -> MediaDescription:
@@ -70,6 +90,8 @@ def _media(index: int, stream: OfferedStream) -> MediaDescription:
         attributes.append(Attribute("rtcp-mux"))
     if stream.ports.rtcp not in (None, stream.ports.rtp, stream.ports.rtp + 1):
         attributes.append(Attribute("rtcp", str(stream.ports.rtcp)))
+    if stream.crypto is not None:
+        attributes.append(Attribute("crypto", str(stream.crypto)))
     attributes.append(Attribute(stream.direction.value))
     if stream.label is not None:
         attributes.append(Attribute("label", stream.label))
@@ -77,7 +99,7 @@ def _media(index: int, stream: OfferedStream) -> MediaDescription:
         index=index,
         media="audio",
         port=stream.ports.rtp,
-        proto="RTP/AVP",
+        proto="RTP/SAVP" if stream.crypto is not None else "RTP/AVP",
         formats=[str(p.payload_type) for p in stream.payloads],
         attributes=attributes,
     )

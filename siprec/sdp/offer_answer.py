@@ -8,6 +8,7 @@ keeps what a dialog has to remember between two offers.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from siprec.sdp.crypto import SUITES, CryptoLine, SrtpKey, StreamCrypto, choose, suites_in
 from siprec.sdp.error import SdpError
 from siprec.sdp.media import Attribute, Connection, Direction, MediaDescription, Origin, SessionDescription
 from siprec.sdp.offer import read_answer
@@ -15,6 +16,8 @@ from siprec.sdp.payload import UNKNOWN_CODEC, PayloadFormat, payload_type_of, rt
 from siprec.sdp.stream import AcceptedStream, LocalPorts, agreed_stream
 
 PLAIN_PROFILES = frozenset({"RTP/AVP", "RTP/AVPF"})
+SECURE_PROFILES = frozenset({"RTP/SAVP", "RTP/SAVPF"})
+DTLS_PROFILES = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
 
 ANSWERED_DIRECTION = {
     Direction.SENDONLY: Direction.RECVONLY,
@@ -25,6 +28,9 @@ ANSWERED_DIRECTION = {
 "A recorder never sends (RFC 3264 6.1, RFC 7866 7.2)."
 
 Accepts = Callable[[PayloadFormat], bool]
+RandomBytes = Callable[[int], bytes]
+OurKey = Callable[[int, str], SrtpKey]
+"Our key for an m-line, by its index and suite."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +47,23 @@ def accept_any(payload: PayloadFormat) -> bool:
     return True
 
 
+def no_key(index: int, suite: str) -> SrtpKey:
+    """For those who have no source of keys. Raises SdpError 488."""
+    raise SdpError(f"no key of ours for {suite}", status=488)
+
+
 def transport_refusal(media: MediaDescription) -> str | None:
     """Why the transport of an m-line cannot be served, None if it can. Secure profiles are decided here."""
-    if media.proto.upper() in PLAIN_PROFILES:
+    proto = media.proto.upper()
+    if proto in PLAIN_PROFILES:
         return None
+    if proto in SECURE_PROFILES:
+        if choose(media.crypto) is not None:
+            return None
+        suites = ", ".join(suites_in(media.crypto))
+        return f"{media.proto} without a crypto line that can be used (offered: {suites or 'none'})"
+    if proto in DTLS_PROFILES:
+        return f"{media.proto}: DTLS-SRTP is not supported, SDES keys in RTP/SAVP are"
     return f"transport {media.proto} is not supported"
 
 
@@ -87,6 +106,7 @@ def build_answer(
     version: int,
     accepts: Accepts = accept_any,
     may_be_empty: bool = False,
+    our_key: OurKey = no_key,
 ) -> Answer:
     """Mirror an offer: same m-lines, labels and payload types, recvonly for what is sent to us.
 
@@ -100,7 +120,7 @@ def build_answer(
     for media, reason in zip(offer.media, reasons, strict=True):
         local = ports.get(media.index)
         if reason is None and local is not None:
-            stream = _agreed(media, local)
+            stream = _agreed(media, local, our_key)
             streams.append(stream)
             lines.append(_answer_line(media, stream))
         else:
@@ -125,13 +145,21 @@ class OfferAnswer:
     """
 
     def __init__(
-        self, *, session_id: int, address: str, accepts: Accepts = accept_any, version: int = 1
+        self,
+        *,
+        session_id: int,
+        address: str,
+        random_bytes: RandomBytes,
+        accepts: Accepts = accept_any,
+        version: int = 1,
     ) -> None:
+        """random_bytes: gives so many bytes for a key, as nobody can guess them."""
         self.session_id, self.address, self.accepts = session_id, address, accepts
         self.local: SessionDescription | None = None
         self.remote: SessionDescription | None = None
         self.ports: dict[int, LocalPorts] = {}
-        self._version = version
+        self._version, self._random_bytes = version, random_bytes
+        self._keys: dict[tuple[int, str], SrtpKey] = {}
 
     def refusals(self, offer: SessionDescription) -> list[str | None]:
         """As the function of that name; a later offer may take every m-line away."""
@@ -147,9 +175,16 @@ class OfferAnswer:
             version=self._version,
             accepts=self.accepts,
             may_be_empty=self.local is not None,
+            our_key=self._our_key,
         )
         self._set_version(answer.description)
         return answer
+
+    def _our_key(self, index: int, suite: str) -> SrtpKey:
+        """The same for an m-line and suite all the time: an unchanged offer has an unchanged answer."""
+        if (index, suite) not in self._keys:
+            self._keys[index, suite] = SrtpKey(self._random_bytes(sum(SUITES[suite])))
+        return self._keys[index, suite]
 
     def commit(
         self, local: SessionDescription, remote: SessionDescription, ports: Mapping[int, LocalPorts]
@@ -186,10 +221,19 @@ class OfferAnswer:
             description.origin = replace(description.origin, version=str(version))
 
 
-def _agreed(media: MediaDescription, local: LocalPorts) -> AcceptedStream:
+def _agreed(media: MediaDescription, local: LocalPorts, our_key: OurKey) -> AcceptedStream:
     """What we make of an offered m-line."""
     mux = media.rtcp_mux and local.rtcp in (None, local.rtp)
-    return agreed_stream(media, local, ANSWERED_DIRECTION[media.direction], mux)
+    crypto = None
+    if (line := choose(media.crypto)) is not None:
+        crypto = StreamCrypto(
+            tag=line.tag,
+            suite=line.suite,
+            remote=line.keys,
+            local=our_key(media.index, line.suite),
+            required=media.proto.upper() in SECURE_PROFILES,
+        )
+    return agreed_stream(media, local, ANSWERED_DIRECTION[media.direction], mux, crypto)
 
 
 def _answer_line(media: MediaDescription, stream: AcceptedStream) -> MediaDescription:
@@ -200,6 +244,8 @@ def _answer_line(media: MediaDescription, stream: AcceptedStream) -> MediaDescri
         attributes.append(Attribute("rtcp-mux"))
     elif stream.local.rtcp is not None and stream.local.rtcp != stream.local.rtp + 1:
         attributes.append(Attribute("rtcp", str(stream.local.rtcp)))
+    if (crypto := stream.crypto) is not None:
+        attributes.append(Attribute("crypto", str(CryptoLine(crypto.tag, crypto.suite, (crypto.local,)))))
     attributes.append(Attribute(stream.direction.value))
     return _mirrored(media, port=stream.local.rtp, attributes=attributes + _label(media))
 

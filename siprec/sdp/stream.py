@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from siprec.sdp.crypto import StreamCrypto
 from siprec.sdp.media import Direction, MediaDescription
 from siprec.sdp.payload import PayloadFormat
 
@@ -34,10 +35,16 @@ class AcceptedStream:
     ptime: float | None
     "Packet time in ms that the peer announced."
     rtcp_mux: bool
+    crypto: StreamCrypto | None = None
+    "Keys for SRTP; None where there are none."
 
 
 def agreed_stream(
-    media: MediaDescription, local: LocalPorts, direction: Direction, mux: bool
+    media: MediaDescription,
+    local: LocalPorts,
+    direction: Direction,
+    mux: bool,
+    crypto: StreamCrypto | None = None,
 ) -> AcceptedStream:
     """An m-line of the peer as the media layer sees it."""
     null = media.connection is not None and media.connection.is_null
@@ -53,6 +60,7 @@ def agreed_stream(
         payloads=media.payloads(),
         ptime=media.ptime,
         rtcp_mux=mux,
+        crypto=crypto,
     )
 
 

@@ -628,3 +628,23 @@ def test_interop_2_2_media_that_goes_on_after_the_bye_is_counted_and_not_recorde
     assert closed.legs[0].counts["discarded"] > 0
     audio = recording.read()[:, 0]
     assert (audio == placed(len(audio), (TICK, said))).all()
+
+
+@pytest.mark.parametrize(("pt", "size"), [(9, 160), (3, 33), (97, 80)], ids=["G722", "GSM", "G726-32"])
+@pytest.mark.parametrize("secret", [False, True])
+def test_interop_3_14_other_codecs_of_a_constant_rate_are_looked_at_for_srtp_too(rig, pt, size, secret):
+    media = rig()
+    media.open([media.spec(0, 0, payloads={97: ("G726-32", 8000, 1, "")})])
+    speaker, scrambler = media.speaker(0), Scrambler()
+    rng = np.random.default_rng(7)
+    for i in range(80):
+        payload = bytearray(rng.integers(0, 256, size, np.uint8).tobytes())
+        payload[0] = 0xD0 | payload[0] & 0x0F  # as GSM has it
+        clear = rtp(i, i * FRAME, bytes(payload), ssrc=77, pt=pt)
+        send(speaker, scrambler._session.protect(clear) if secret else clear)
+        if i % 10 == 9:
+            media.tick()
+    leg = media.hang_up().legs[0]
+    assert (leg.counts["packets"], leg.counts["not_kept"]) == (80, 0)
+    assert 50 <= leg.counts["probable_srtp"] <= 70 if secret else leg.counts["probable_srtp"] == 0
+    assert len(media.events("probable_srtp")) == int(secret)

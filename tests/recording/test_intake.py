@@ -72,7 +72,7 @@ def test_a_damaged_invite_is_answered_or_refused_and_names_are_text(data: st.Dat
             st.sampled_from([b"\r\n", b"\xff", b"\0", b"<", b"&", b'"', b";", b"--", b"=", b"v=0\r\n"])
         )
         wire[at : at + data.draw(st.integers(0, 20))] = fresh
-    session = RecordingSession.begin(1, "192.0.2.1")
+    session = RecordingSession.begin(1, "192.0.2.1", bytes)
     try:
         intake = read(bytes(wire))
         if intake.offer is None:

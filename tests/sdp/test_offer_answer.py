@@ -1,3 +1,5 @@
+from random import Random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -68,7 +70,7 @@ def test_direction_of_the_answer(offered: str | None, answered: Direction):
 
 def test_hold_is_answered_inactive_and_resume_goes_back_to_recvonly():
     """AudioCodes holds with inactive; CUBE loops when the recorder stays inactive."""
-    dialog = OfferAnswer(session_id=7, address=OURS)
+    dialog = OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes)
     seen = []
     for direction in ("sendonly", "inactive", "sendonly"):
         offer = offer_of(section(4000, "0", direction))
@@ -107,7 +109,7 @@ def test_video_unknown_transport_secure_transport_and_port_zero_are_refused_in_p
     ]  # fmt: skip
     assert answer.refused == {
         0: "media type video is not recorded",
-        2: "transport RTP/SAVP is not supported",
+        2: "RTP/SAVP without a crypto line that can be used (offered: none)",
         3: "offered with port 0",
         4: "media type image is not recorded",
         6: "media type application is not recorded",
@@ -126,7 +128,7 @@ def test_offer_with_nothing_to_record_is_refused_with_488_and_reasons(sections: 
 
 
 def test_later_offer_may_remove_every_line_but_not_offer_only_what_cannot_be_taken():
-    dialog = OfferAnswer(session_id=7, address=OURS)
+    dialog = OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes)
     offer = offer_of(section())
     dialog.commit(dialog.answer(offer, PORTS).description, offer, PORTS)
     removed = dialog.answer(offer_of(section(0)), PORTS)
@@ -163,7 +165,7 @@ def test_only_decodable_formats_can_be_demanded_and_then_all_are_echoed():
 
 def test_version_rises_only_when_the_content_changes():
     """rtpengine changes a direction with the same o=; Webex lets o= run backwards: neither is looked at."""
-    dialog = OfferAnswer(session_id=7, address=OURS)
+    dialog = OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes)
     versions = []
     for sections in (
         [section()],
@@ -180,7 +182,7 @@ def test_version_rises_only_when_the_content_changes():
 
 
 def test_answer_that_was_not_committed_changes_nothing():
-    dialog = OfferAnswer(session_id=7, address=OURS)
+    dialog = OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes)
     dialog.answer(offer_of(section(4000, "0")), PORTS)
     dialog.answer(offer_of(section(4000, "8")), PORTS)
     assert dialog.local is None
@@ -251,7 +253,7 @@ def test_unknown_dynamic_type_is_taken_without_inventing_an_rtpmap():
 
 def test_offer_for_a_request_without_sdp_reopens_what_is_held_and_keeps_ports():
     """Metadata-only re-INVITE: our 200 carries an offer, the ACK the answer."""
-    dialog = OfferAnswer(session_id=7, address=OURS)
+    dialog = OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes)
     held = offer_of(section(4000, "0", "inactive", "label:1"), "m=video 5000 RTP/AVP 96\n")
     dialog.commit(dialog.answer(held, PORTS).description, held, PORTS)
     ours = dialog.offer()
@@ -267,7 +269,7 @@ def test_offer_for_a_request_without_sdp_reopens_what_is_held_and_keeps_ports():
 
 def test_offer_before_anything_was_negotiated_is_refused():
     with pytest.raises(SdpError) as refused:
-        OfferAnswer(session_id=7, address=OURS).offer()
+        OfferAnswer(session_id=7, address=OURS, random_bytes=Random(7).randbytes).offer()
     assert refused.value.status == 488
 
 
