@@ -3,6 +3,9 @@
 Starts a recorder with one media worker, places two-leg G.711 calls at a rate, holds them, ends them, and checks every
 recording sample by sample. Then places fewer calls at a higher rate, to see how long set-ups take. Prints a table and
 writes benchmarks/results/calls.json.
+
+With --codec, or with what a network does to packets, loops of speech are sent instead; then each recording's length, losses,
+verdict and likeness to what was sent are checked, set-ups are not measured, and the result is calls-CODEC.json.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from benchmarks import machine
+from benchmarks import looped, machine
+from benchmarks.load_generator import Options
 from benchmarks.rtp_sender import FRAME, TABLE, voice_table
 from siprec.codecs import g711
 from siprec.daemon.control_client import ControlClient
@@ -41,8 +45,19 @@ def main() -> int:
     parser.add_argument("--hold", type=float, default=30.0, help="seconds for which all calls are held")
     parser.add_argument("--setups", type=int, default=400, help="calls by which set-ups are measured")
     parser.add_argument("--setup-rate", type=float, default=200.0, help="at which those are placed, a second")
-    parser.add_argument("-o", "--output", type=Path, default=RESULTS / "calls.json")
+    parser.add_argument(
+        "--codec", default="", help="as opus, speex/16000, AMR-WB; PCMU+opus: one for each leg"
+    )
+    parser.add_argument("--loss", type=float, default=0.0, help="packets that are left out, in percent")
+    parser.add_argument("--reorder", type=float, default=0.0, help="packets that come 25 ms late, in percent")
+    parser.add_argument("--jitter", type=float, default=0.0, help="each packet is late by 0 to so many ms")
+    parser.add_argument("--dtx", action="store_true", help="pauses are not sent")
+    parser.add_argument("--srtp", action="store_true", help="AES_CM_128_HMAC_SHA1_80, keys in the SDP")
+    parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    if way := _way(options):
+        return _looped(options, way)
+    options.output = options.output or RESULTS / "calls.json"
     held = _measured(options.calls, options.rate, options.hold)
     setups = _measured(options.setups, options.setup_rate, _SETUP_HOLD_S)
     result = _report(options, held, setups)
@@ -50,6 +65,48 @@ def main() -> int:
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     _print(result)
     return 0 if all(_is_whole(one) for one in (held, setups)) else 1
+
+
+def _way(options: argparse.Namespace) -> dict[str, Any]:
+    """What the generator is told of codecs and the network; empty for plain G.711."""
+    way = {
+        "loss_pct": options.loss,
+        "reorder_pct": options.reorder,
+        "jitter_ms": options.jitter,
+        "dtx": options.dtx,
+        "srtp": options.srtp,
+    }
+    if options.codec in ("", "PCMU") and not any(way.values()):
+        return {}
+    codecs = (options.codec or "PCMU").split("+")
+    return {"codecs": codecs if len(codecs) == 2 else codecs * 2, **way}
+
+
+def _looped(options: argparse.Namespace, way: dict[str, Any]) -> int:
+    """A run with loops; 0 when every recording is as it should be."""
+    run = _measured(options.calls, options.rate, options.hold, way)
+    flags = [
+        f"--{name} {value:g}" for name in ("loss", "reorder", "jitter") if (value := getattr(options, name))
+    ]
+    flags += [f"--{name}" for name in ("dtx", "srtp") if getattr(options, name)]
+    codec = options.codec or "PCMU"
+    command = (
+        f"python -m benchmarks.calls --codec {codec} --calls {options.calls} --rate {options.rate:g} "
+        f"--hold {options.hold:g}"
+    )
+    result = {
+        "command": " ".join([command, *flags]),
+        "machine": machine.description(),
+        "receive": "udp",
+        "codec": codec,
+        **run,
+    }
+    name = "-".join(["calls", codec.replace("/", "-"), *(flag.strip("-").replace(" ", "") for flag in flags)])
+    output = options.output or RESULTS / f"{name}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+    _print(result)
+    return 0 if run["recordings_verified"] == run["calls"] else 1
 
 
 def _is_whole(run: dict[str, Any]) -> bool:
@@ -80,13 +137,13 @@ def _report(options: argparse.Namespace, held: dict[str, Any], setups: dict[str,
     }
 
 
-def _measured(calls: int, rate: float, hold_s: float) -> dict[str, Any]:
+def _measured(calls: int, rate: float, hold_s: float, way: dict[str, Any] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="siprec-bench-") as folder:
-        return measure(Path(folder), calls, rate, hold_s)
+        return measure(Path(folder), calls, rate, hold_s, way or {})
 
 
-def measure(folder: Path, calls: int, rate: float, hold_s: float) -> dict[str, Any]:
-    """One run in `folder`."""
+def measure(folder: Path, calls: int, rate: float, hold_s: float, way: dict[str, Any]) -> dict[str, Any]:
+    """One run in `folder`. way: what the generator is told of codecs and the network."""
     port, metrics = _free_port(), _free_port()
     config = folder / "siprec.yaml"
     config.write_text(
@@ -103,16 +160,18 @@ def measure(folder: Path, calls: int, rate: float, hold_s: float) -> dict[str, A
         for _ in range(3):
             recorder.stdout.readline()  # it is ready when it has said where to call
         time.sleep(_READY_S)
-        return _run(folder, recorder.pid, port, calls, rate, hold_s)
+        return _run(folder, recorder.pid, port, calls, rate, hold_s, way)
     finally:
         recorder.send_signal(signal.SIGINT)
         recorder.wait(60)
 
 
-def _run(folder: Path, pid: int, port: int, calls: int, rate: float, hold_s: float) -> dict[str, Any]:
+def _run(
+    folder: Path, pid: int, port: int, calls: int, rate: float, hold_s: float, way: dict[str, Any]
+) -> dict[str, Any]:
     pids = machine.children(pid)
     base = machine.pss_bytes(pids)
-    options = {"host": "127.0.0.1", "port": port, "calls": calls, "rate": rate, "hold_s": hold_s}
+    options = {"host": "127.0.0.1", "port": port, "calls": calls, "rate": rate, "hold_s": hold_s, **way}
     generator = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load_generator", json.dumps(options)],
         stdout=subprocess.PIPE,
@@ -129,7 +188,10 @@ def _run(folder: Path, pid: int, port: int, calls: int, rate: float, hold_s: flo
     down = json.loads(generator.stdout.readline())
     generator.wait(30)
     _wait_until_written(folder)
-    checked = verify(folder / "recordings", down["calls"])
+    if way:
+        checked = looped.verify(folder / "recordings", down["calls"], Options(**options).loops())
+    else:
+        checked = verify(folder / "recordings", down["calls"])
     answered = max(1, calls - up["failed"])
     return {
         "calls": calls,

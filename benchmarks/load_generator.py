@@ -1,13 +1,17 @@
-"""SIPREC calls with two legs of paced G.711 at a rate, held, and ended again; a process of its own.
+"""SIPREC calls with two legs of paced RTP at a rate, held, and ended again; a process of its own.
 
 `python -m benchmarks.load_generator OPTIONS` with OPTIONS as JSON. One line of JSON on stdout at the end of each
 phase: `up` (all calls stand), `held`, `down` (all calls ended).
+
+Plain G.711 is sent from one long table; all else as loops of a few seconds, encoded before the calls.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import random
 import re
 import sys
 import threading
@@ -18,6 +22,8 @@ from typing import cast
 
 import uvloop
 
+from benchmarks import loops
+from benchmarks.loop_sender import LoopSender, Network
 from benchmarks.rtp_sender import PTIME_S, TABLE, RtpSender, voice_table
 
 GROUPS = 4
@@ -27,6 +33,8 @@ _TAG = re.compile(rb"\r\nTo:[^\r]*;tag=([^;\r\s]+)")
 _CALL_ID = re.compile(rb"\r\nCall-ID: (\S+)")
 _STRIDE = 7919
 "Distance of the voices of two legs in the table, in samples; a prime."
+_LOOP_STRIDE = 37
+"The same in a loop, in packet times."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +47,17 @@ class Options:
     rate: float
     "Set-ups, and later ends, a second."
     hold_s: float
+    codecs: tuple[str, ...] = ()
+    "Of the two legs, as `benchmarks.loops.make` names them; none for plain G.711."
+    loss_pct: float = 0.0
+    reorder_pct: float = 0.0
+    jitter_ms: float = 0.0
+    dtx: bool = False
+    srtp: bool = False
+
+    def loops(self) -> list[loops.Loop]:
+        """What the two legs send; none for plain G.711."""
+        return [loops.make(codec, dtx=self.dtx) for codec in self.codecs]
 
 
 @dataclass(slots=True)
@@ -53,16 +72,29 @@ class Call:
     status: int = 0
     first: tuple[int, int] = (0, 0)
     sent: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+    "Packets that were left out, to be missed."
+    slots: list[int] = field(default_factory=list)
+    "Packet times that each leg lasted."
     ended: bool = False
 
 
 class Media(threading.Thread):
     """Sends to all legs, every 20 ms, until `stop`."""
 
-    def __init__(self, calls: int) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__(name="rtp", daemon=True)
-        table = voice_table()
-        self.senders = [RtpSender(table, 2 * calls) for _ in range(GROUPS)]
+        legs = 2 * options.calls
+        self.loops = options.loops()
+        self.senders: list[RtpSender | LoopSender]
+        if self.loops:
+            network = Network(
+                loss_pct=options.loss_pct, reorder_pct=options.reorder_pct, jitter_ms=options.jitter_ms
+            )
+            self.senders = [LoopSender(self.loops, legs, network, seed=seed) for seed in range(GROUPS)]
+        else:
+            table = voice_table()
+            self.senders = [RtpSender(table, legs) for _ in range(GROUPS)]
         self.lock = threading.Lock()
         self.late = 0
         "Rounds that began more than a packet time late: the generator was too slow."
@@ -80,6 +112,9 @@ class Media(threading.Thread):
             elif wait < -PTIME_S:
                 self.late += 1
             with self.lock:
+                for sender in self.senders:
+                    if isinstance(sender, LoopSender):
+                        sender.step()
                 self.senders[number % GROUPS].round()
             number += 1
 
@@ -130,12 +165,18 @@ class Generator(asyncio.DatagramProtocol):
         self._send(call, "ACK", 1)
 
     def _start_media(self, call: Call, ports: list[int]) -> None:
-        sender = self._media.senders[call.number % GROUPS]
-        call.first = ((2 * call.number * _STRIDE) % TABLE, ((2 * call.number + 1) * _STRIDE) % TABLE)
+        sender, host = self._media.senders[call.number % GROUPS], self._options.host
+        rows = (2 * call.number, 2 * call.number + 1)
         with self._media.lock:
-            for side, port in enumerate(ports[:2]):
-                row = 2 * call.number + side
-                sender.join(row, self._options.host, port, ssrc=row + 1, first=call.first[side])
+            if isinstance(sender, LoopSender):
+                call.first = (rows[0] * _LOOP_STRIDE % loops.SLOTS, rows[1] * _LOOP_STRIDE % loops.SLOTS)
+                for side, port in enumerate(ports[:2]):
+                    first, key = call.first[side], _key(rows[side]) if self._options.srtp else b""
+                    sender.join(rows[side], host, port, ssrc=rows[side] + 1, first=first, loop=side, key=key)
+            else:
+                call.first = (rows[0] * _STRIDE % TABLE, rows[1] * _STRIDE % TABLE)
+                for side, port in enumerate(ports[:2]):
+                    sender.join(rows[side], host, port, ssrc=rows[side] + 1, first=call.first[side])
 
     def _count_down(self) -> None:
         self._waiting -= 1
@@ -163,15 +204,30 @@ class Generator(asyncio.DatagramProtocol):
 
     def _invite(self, call: Call) -> None:
         call.began = time.monotonic()
-        self._send(call, "INVITE", 1, _body(call.number))
+        self._send(call, "INVITE", 1, _body(call.number, self._lines(call.number)))
+
+    def _lines(self, number: int) -> list[str]:
+        """The m-lines of a call."""
+        if not self._media.loops:
+            return [*_line(1, "RTP/AVP", "0 8 101", []), *_line(2, "RTP/AVP", "0 8 101", [])]
+        proto = "RTP/SAVP" if self._options.srtp else "RTP/AVP"
+        lines = []
+        for side, loop in enumerate(self._media.loops):
+            key = base64.b64encode(_key(2 * number + side)).decode()
+            crypto = [f"crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}"] * self._options.srtp
+            lines += _line(side + 1, proto, f"{loop.payload_type} 101", [*loop.attributes(), *crypto])
+        return lines
 
     def _bye(self, call: Call) -> None:
         sender = self._media.senders[call.number % GROUPS]
         with self._media.lock:
             rows = (2 * call.number, 2 * call.number + 1)
-            call.sent = [int(sender.sent[row]) for row in rows]
             for row in rows:
                 sender.leave(row)
+            call.sent = [int(sender.sent[row]) for row in rows]
+            if isinstance(sender, LoopSender):
+                call.lost = [sender.lost(row) for row in rows]
+                call.slots = [int(sender.slots[row]) for row in rows]
         self._send(call, "BYE", 2)
 
     def _send(self, call: Call, method: str, cseq: int, body: bytes = b"") -> None:
@@ -189,15 +245,19 @@ class Generator(asyncio.DatagramProtocol):
         self._transport.sendto(head.encode() + body, (host, port))
 
 
-def _body(number: int) -> bytes:
-    sdp = ["v=0", f"o=- {number} 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
-    for side in (1, 2):
-        sdp += [
-            "m=audio 9 RTP/AVP 0 8 101",
-            "a=rtpmap:101 telephone-event/8000",
-            "a=sendonly",
-            f"a=label:{side}",
-        ]
+def _key(leg: int) -> bytes:
+    """Master key and salt of a leg's SRTP (RFC 4568 6.1)."""
+    return random.Random(leg).randbytes(30)
+
+
+def _line(label: int, proto: str, formats: str, attributes: list[str]) -> list[str]:
+    """An m-line of an offer."""
+    about = [*attributes, "rtpmap:101 telephone-event/8000", "sendonly", f"label:{label}"]
+    return [f"m=audio 9 {proto} {formats}", *(f"a={text}" for text in about)]
+
+
+def _body(number: int, lines: list[str]) -> bytes:
+    sdp = ["v=0", f"o=- {number} 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0", *lines]
     people = "".join(
         f'<participant participant_id="p{side}"><nameID aor="sip:{side}{number:06}@example.com"/></participant>'
         f'<stream stream_id="s{side}" session_id="c"><label>{side}</label></stream>'
@@ -222,7 +282,7 @@ def _say(phase: str, **values: object) -> None:
 
 async def run(options: Options) -> None:
     """All phases."""
-    media = Media(options.calls)
+    media = Media(options)
     loop = asyncio.get_running_loop()
     transport, generator = await loop.create_datagram_endpoint(
         lambda: Generator(options, media), local_addr=("127.0.0.1", 0)

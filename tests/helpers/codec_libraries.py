@@ -228,7 +228,7 @@ def decode_ilbc(frames: list[bytes], *, mode_ms: int) -> I16:
     return np.clip(np.rint(made.reshape(-1)), -32_768, 32_767).astype(np.int16)
 
 
-def decode_speex(payloads: list[bytes], *, rate: int = 8_000, frames_per_packet: int = 1) -> I16:
+def decode_speex(payloads: list[bytes], *, rate: int = 8_000) -> I16:
     """Payloads of RFC 5574; of `rate`."""
     library = _library("libspeex.so.1")
     pointer, number = ctypes.c_void_p, ctypes.c_int
@@ -238,14 +238,15 @@ def decode_speex(payloads: list[bytes], *, rate: int = 8_000, frames_per_packet:
     _function(library, "speex_bits_init", None, pointer)(bits)
     read = _function(library, "speex_bits_read_from", None, pointer, pointer, number)
     decode = _function(library, "speex_decode_int", number, pointer, pointer, pointer)
-    made = np.zeros((len(payloads), frames_per_packet, rate // 50), np.int16)
-    for payload, frames in zip(payloads, made, strict=True):
+    made = []
+    for payload in payloads:
         read(bits, payload, len(payload))
-        for out in frames:
-            decode(state, bits, out.ctypes.data)
+        out = np.zeros(rate // 50, np.int16)
+        while decode(state, bits, out.ctypes.data) == 0:
+            made.append(out.copy())
     _function(library, "speex_bits_destroy", None, pointer)(bits)
     _function(library, "speex_decoder_destroy", None, pointer)(state)
-    return made.reshape(-1)
+    return np.concatenate(made)
 
 
 def decode_opus(packets: list[bytes]) -> I16:

@@ -19,8 +19,8 @@ I16 = npt.NDArray[np.int16]
 
 G726_BITS = {16: 2, 24: 3, 32: 4, 40: 5}
 "Bits per sample by the rate [kbit/s]."
-_AMR_BITS = (95, 103, 118, 134, 148, 159, 204, 244, 39)
-_AMR_WB_BITS = (132, 177, 253, 285, 317, 365, 397, 461, 477, 40)
+AMR_BITS = (95, 103, 118, 134, 148, 159, 204, 244, 39)
+AMR_WB_BITS = (132, 177, 253, 285, 317, 365, 397, 461, 477, 40)
 "Bits of a frame by its type, the last one SID (RFC 4867 3.6, 4.3)."
 _NO_DATA = 15
 
@@ -230,7 +230,7 @@ def _amr(
     dtx: bool = False,
 ) -> _Frames:
     frames = amr_frames(samples, mode=mode, dtx=dtx)
-    return _amr_payloads(frames, _AMR_BITS, ptime_ms, step, octet_aligned)
+    return _amr_payloads(frames, AMR_BITS, ptime_ms, step, octet_aligned)
 
 
 def amr_frames(samples: I16, *, mode: int = 7, dtx: bool = False) -> list[bytes]:
@@ -252,7 +252,7 @@ def _amr_wb(
     dtx: bool = False,
 ) -> _Frames:
     frames = libraries.amr_wb(samples, mode=mode, dtx=dtx)
-    return _amr_payloads(frames, _AMR_WB_BITS, ptime_ms, step, octet_aligned)
+    return _amr_payloads(frames, AMR_WB_BITS, ptime_ms, step, octet_aligned)
 
 
 def _amr_payloads(

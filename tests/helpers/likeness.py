@@ -31,6 +31,17 @@ def snr_db(heard: I16, said: I16, *, later: int = 0) -> float:
     return float(10 * np.log10((y * y).sum() / max(1.0, np.square(x - y).sum())))
 
 
+def resampled(sound: I16, rate: int, wanted: int) -> I16:
+    """The sound at another rate [Hz], by its spectrum; it is taken for a loop, so its ends are not quite right."""
+    if rate == wanted:
+        return sound
+    size = round(sound.size * wanted / rate)
+    spectrum = np.fft.rfft(sound)[: size // 2 + 1]
+    return np.clip(np.rint(np.fft.irfft(spectrum, size) * size / sound.size), -32_768, 32_767).astype(
+        np.int16
+    )
+
+
 def _together(heard: I16, said: I16, later: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     x, y = (heard[later:], said) if later >= 0 else (heard, said[-later:])
     size = min(x.size, y.size)

@@ -1,6 +1,7 @@
 """A recording client made of pjsua2: `python pjsua2_source.py JOB` places one call and plays a file into each leg.
 
-JOB is JSON: uri, transport, files, codec, metadata. A process of its own, because pjsua2 is created and destroyed once.
+JOB is JSON: uri, transport, files, metadata; codec, or codecs with one for each file, as pjsua2 names them; rate of its
+conference bridge. Without a job it prints the codecs that it has. A process of its own, because pjsua2 is created and destroyed once.
 Prints one line of JSON: the Call-ID and the answer.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -22,15 +24,18 @@ TAIL_S = 0.2
 class Source(pj.Call):  # type: ignore[misc]
     """A call that plays its files once, all from the same moment."""
 
-    def __init__(self, account: pj.Account, files: list[str]) -> None:
+    def __init__(self, account: pj.Account, files: list[str], codecs: list[str]) -> None:
         super().__init__(account)
+        self.codecs = codecs
         self.players = [Player(file) for file in files]
         self.started = self.over = False
         self.call_id = self.answer = ""
 
     def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
-        """pjsua2 has no setting for a=label (RFC 4574)."""
+        """pjsua2 has no setting for a=label (RFC 4574), and none for codecs by m-line."""
         head, *lines = prm.sdp.wholeSdp.split("m=audio")
+        if self.codecs:
+            lines = [_with_codec(line, codec) for line, codec in zip(lines, self.codecs, strict=True)]
         labelled = [f"{line}a=label:{number}\r\n" for number, line in enumerate(lines, 1)]
         prm.sdp.wholeSdp = "m=audio".join([head, *labelled])
 
@@ -68,12 +73,12 @@ class Player(pj.AudioMediaPlayer):  # type: ignore[misc]
 
 
 def endpoint(job: dict[str, Any]) -> pj.Endpoint:
-    """A stack of one thread, without sound card, at 8 kHz, that offers one codec."""
+    """A stack of one thread, without sound card, that offers the codecs of the job."""
     config = pj.EpConfig()
     config.uaConfig.threadCnt = 0
     config.uaConfig.mainThreadOnly = True
     config.logConfig.level = config.logConfig.consoleLevel = 0
-    config.medConfig.clockRate = config.medConfig.sndClockRate = 8_000
+    config.medConfig.clockRate = config.medConfig.sndClockRate = job.get("rate", 8_000)
     config.medConfig.noVad = True
     config.medConfig.ecTailLen = 0
     made = pj.Endpoint()
@@ -85,9 +90,40 @@ def endpoint(job: dict[str, Any]) -> pj.Endpoint:
     made.transportCreate(kinds[job["transport"]], transport)
     made.libStart()
     made.audDevManager().setNullDev()
+    wanted = tuple(job.get("codecs") or [job["codec"]])
     for codec in made.codecEnum2():
-        made.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith(job["codec"]) else 0)
+        made.codecSetPriority(codec.codecId, 255 if codec.codecId.startswith(wanted) else 0)
     return made
+
+
+def codecs() -> list[str]:
+    """What this pjsua2 speaks: name/rate/channels each."""
+    made = pj.Endpoint()
+    made.libCreate()
+    config = pj.EpConfig()
+    config.uaConfig.threadCnt = 0
+    config.uaConfig.mainThreadOnly = True
+    config.logConfig.level = config.logConfig.consoleLevel = 0
+    made.libInit(config)
+    return [codec.codecId for codec in made.codecEnum2()]
+
+
+def _with_codec(line: str, codec: str) -> str:
+    """An m-line without its first word, with only the payload types of a codec; G.722's clock is half its rate."""
+    name, rate, channels = codec.split("/")
+    clock = "8000" if name == "G722" else rate
+    wanted = (
+        {f"{name}/{clock}", f"{name}/{clock}/{channels}"}
+        if channels == "1"
+        else {f"{name}/{clock}/{channels}"}
+    )
+    first, *attributes = line.split("\r\n")
+    port, proto, *types = first.split()
+    known = dict(re.findall(r"a=rtpmap:(\d+) (\S+)", line))
+    kept = [number for number in types if known.get(number) in wanted]
+    about = re.compile(r"a=(?:rtpmap|fmtp):(\d+) ")
+    rest = [text for text in attributes if not (found := about.match(text)) or found[1] in kept]
+    return "\r\n".join([" " + " ".join([port, proto, *kept]), *rest])
 
 
 def account() -> pj.Account:
@@ -125,9 +161,12 @@ def invitation(job: dict[str, Any]) -> pj.CallOpParam:
 
 def main() -> None:
     """Place the call, play the files to their ends, hang up."""
+    if len(sys.argv) < 2:
+        print(json.dumps(codecs()), flush=True)
+        os._exit(0)
     job = json.loads(sys.argv[1])
     stack, user = endpoint(job), account()
-    call = Source(user, job["files"])
+    call = Source(user, job["files"], job.get("codecs", []))
     call.makeCall(job["uri"], invitation(job))
     give_up, ends = time.monotonic() + LIMIT_S, None
     while not call.over and time.monotonic() < (ends or give_up):

@@ -29,6 +29,8 @@ def decode(codec: str, payloads: list[bytes], **options: Any) -> I16:
         kbit = int(codec.rpartition("-")[2])
         demuxer = "g726" if codec.startswith("AAL2") else "g726le"
         return _ffmpeg(demuxer, stream, "-code_size", str(encoders.G726_BITS[kbit]))
+    if codec in ("AMR", "AMR-WB"):
+        return decode_amr(_amr_frames(codec, payloads, **options), wide=codec == "AMR-WB")
     if codec in _DEMUXERS:
         return _ffmpeg(_DEMUXERS[codec], stream)
     return _by_library(codec, payloads, **options)
@@ -39,6 +41,23 @@ def decode_amr(frames: list[bytes], *, wide: bool) -> I16:
     return _ffmpeg("amr", (b"#!AMR-WB\n" if wide else b"#!AMR\n") + b"".join(frames))
 
 
+def _amr_frames(codec: str, payloads: list[bytes], *, octet_aligned: bool = False, **_: Any) -> list[bytes]:
+    """As in a file, from payloads of RFC 4867 4.3 and 4.4 whose frames are all of one mode and undamaged."""
+    sizes = encoders.AMR_WB_BITS if codec == "AMR-WB" else encoders.AMR_BITS
+    spare = "00" * octet_aligned
+    frames = []
+    for payload in payloads:
+        text = "".join(f"{byte:08b}" for byte in payload)[8 if octet_aligned else 4 :]
+        kind = int(text[1:5], 2)
+        count = 1 + next(n for n in range(len(text)) if text[n * (6 + len(spare))] == "0")
+        at, size = count * (6 + len(spare)), sizes[kind]
+        for _number in range(count):
+            bits = text[at : at + size].ljust(-(-size // 8) * 8, "0")
+            frames.append(bytes([kind << 3 | 4]) + int(bits, 2).to_bytes(len(bits) // 8, "big"))
+            at += len(bits) if octet_aligned else size
+    return frames
+
+
 _DEMUXERS = {"G722": "g722", "GSM": "gsm", "G723": "g723_1"}
 
 
@@ -47,8 +66,7 @@ def _by_library(codec: str, payloads: list[bytes], **options: Any) -> I16:
     if codec == "opus":
         return libraries.decode_opus(payloads)
     if codec == "speex":
-        frames = options.pop("frames_per_packet", 1)
-        return libraries.decode_speex(payloads, rate=options.get("rate", 8_000), frames_per_packet=frames)
+        return libraries.decode_speex(payloads, rate=options.get("rate", 8_000))
     if codec == "G729":
         return libraries.decode_g729([stream[at : at + 10] for at in range(0, len(stream), 10)])
     assert codec == "iLBC"
