@@ -1,7 +1,7 @@
 """A recording client made of pjsua2: `python pjsua2_source.py JOB` places one call and plays a file into each leg.
 
 JOB is JSON: uri, transport, files, metadata; codec, or codecs with one for each file, as pjsua2 names them; rate of its
-conference bridge. Without a job it prints the codecs that it has. A process of its own, because pjsua2 is created and destroyed once.
+conference bridge; srtp: the suite to encrypt with, or any, and srtp_optional: in the plain profile. Without a job it prints the codecs that it has. A process of its own, because pjsua2 is created and destroyed once.
 Prints one line of JSON: the Call-ID and the answer.
 """
 
@@ -126,12 +126,21 @@ def _with_codec(line: str, codec: str) -> str:
     return "\r\n".join([" " + " ".join([port, proto, *kept]), *rest])
 
 
-def account() -> pj.Account:
+def account(job: dict[str, Any]) -> pj.Account:
     """A user whose Contact says that a recording client is there (RFC 7866 6.1.2)."""
     config = pj.AccountConfig()
     config.idUri = "sip:src@127.0.0.1"
     config.sipConfig.contactParams = ";+sip.src"
     config.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
+    if job.get("srtp"):
+        optional = job.get("srtp_optional", False)
+        config.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_OPTIONAL if optional else pj.PJMEDIA_SRTP_MANDATORY
+        config.mediaConfig.srtpSecureSignaling = 0
+        if job["srtp"] != "any":
+            suite = pj.SrtpCrypto()
+            suite.name = job["srtp"]
+            config.mediaConfig.srtpOpt.cryptos = pj.SrtpCryptoVector([suite])
+        config.mediaConfig.srtpOpt.keyings = pj.IntVector([pj.PJMEDIA_SRTP_KEYING_SDES])
     made = pj.Account()
     made.create(config)
     return made
@@ -165,7 +174,7 @@ def main() -> None:
         print(json.dumps(codecs()), flush=True)
         os._exit(0)
     job = json.loads(sys.argv[1])
-    stack, user = endpoint(job), account()
+    stack, user = endpoint(job), account(job)
     call = Source(user, job["files"], job.get("codecs", []))
     call.makeCall(job["uri"], invitation(job))
     give_up, ends = time.monotonic() + LIMIT_S, None
