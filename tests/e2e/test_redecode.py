@@ -37,7 +37,7 @@ def record_unnamed(
     right = player(talk(voice(seed + 1, 2.0), ssrc=seed + 1, start=397))
     got = record(start, daemon, [left, right], [Line(left.port, "1", (0, 8, UNKNOWN)), Line(right.port, "2")])
     assert got.shown["verdict"]["reasons"] == ["undecodable"]
-    assert got.shown["legs"][0]["codecs"] == ["unknown"]
+    assert got.shown["legs"][0]["codecs"] == ["UNKNOWN"]
     assert not got.audio[:, 0].any()
     return got, left, right
 
