@@ -9,7 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from siprec.daemon.control_client import CommandRefusedError
+from siprec.storage.wav import SampleFormat, header
 from tests.helpers.caller import Caller
 from tests.helpers.calls import Recorded, Start, record
 from tests.helpers.daemon import Daemon, wait_for
@@ -84,6 +87,47 @@ def test_a_payload_type_that_is_explained_afterwards_completes_the_recording(
     assert exported.status == 0
     names = {file.name for file in (tmp_path / "out").iterdir()}
     assert {"audio.wav", "audio-redecoded.wav", "leg0.rtpdump", "recording.json"} <= names
+
+
+def test_a_claim_without_the_sound_for_it_is_refused(daemon: Daemon, sipp: Start, player: NewPlayer) -> None:
+    """Who may use the control socket can still not make a verdict better than it is."""
+    got, _, _ = record_unnamed(sipp, daemon, player, 74)
+    leg = {"leg": 0, "packets": 100, "left": 0, "late": 0, "first_s": 0.0, "codecs": ["PCMA"]}
+    claim = {"id": got.shown["id"], "started_at": got.shown["started_at"], "legs": [leg]}
+    for wrong, said in [
+        ({}, "cannot take over the audio of"),
+        ({"id": "../../etc"}, "cannot take over the audio of"),
+        ({"started_at": "yesterday"}, "cannot take over the audio of"),
+        ({"legs": {}}, "legs: a list is needed"),
+        ({"legs": [leg | {"packets": -1}]}, "legs: not a leg"),
+    ]:
+        with pytest.raises(CommandRefusedError, match=said):
+            daemon.control("redecoded", **(claim | wrong))
+    shorter = Path(got.shown["path"]).with_name("audio-redecoded.wav")
+    shorter.write_bytes(header(2, RATE, SampleFormat.PCM16, 0))
+    with pytest.raises(CommandRefusedError, match="is not the same sound as"):
+        daemon.control("redecoded", **claim)
+    assert daemon.show(got.shown["id"]) == got.shown
+
+
+def test_what_payload_types_mean_is_in_the_document_also_when_an_offer_changes_it(daemon: Daemon) -> None:
+    """RFC 3264 8.3.2; packets that came before keep their meaning."""
+    first, second = (
+        (Line(40_000, "1", (0, UNKNOWN), extra=(f"rtpmap:{UNKNOWN} {name}",)), Line(40_002, "2"))
+        for name in ("G728/8000", "AMR/8000")
+    )
+    with Caller(daemon.ports["udp"]) as caller:
+        assert caller.call(first).status == 200
+        assert caller.call(second).status == 200
+        assert caller.bye().status == 200
+        shown = daemon.recording_of(caller.call_id)
+    leg = shown["legs"][0]
+    assert leg["payloads"] == {"0": "PCMU/8000", "96": "AMR/8000"}
+    assert {0, 8, UNKNOWN} <= set(leg["decodable"])
+    (change,) = [event for event in shown["events"] if event["type"] == "payloads_changed"]
+    assert change["leg"] == 0
+    assert change["before"]["payloads"] == {"0": "PCMU/8000", "96": "G728/8000"}
+    assert UNKNOWN not in change["before"]["decodable"]
 
 
 def test_it_works_while_the_recorder_is_stopped_and_the_recorder_knows_it_afterwards(
