@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from siprec.storage.wav import SampleFormat, header
 from tests.helpers.caller import Caller
 from tests.helpers.calls import Recorded, Start, record
 from tests.helpers.daemon import Daemon, wait_for
+from tests.helpers.kept import locked
 from tests.helpers.offers import Line
-from tests.helpers.player import Packet, Player, assert_aligned, assert_heard, talk
+from tests.helpers.player import Packet, Player, assert_aligned, assert_heard, play, talk
 from tests.helpers.voices import RATE, read_audio, voice
 
 NewPlayer = Callable[..., Player]
 UNKNOWN = 96
+SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 
 
 def unnamed(packets: list[Packet]) -> list[Packet]:
@@ -128,6 +131,70 @@ def test_what_payload_types_mean_is_in_the_document_also_when_an_offer_changes_i
     assert change["leg"] == 0
     assert change["before"]["payloads"] == {"0": "PCMU/8000", "96": "G728/8000"}
     assert UNKNOWN not in change["before"]["decodable"]
+
+
+def crypto(key: bytes) -> str:
+    return f"crypto:1 {SUITE} inline:{base64.b64encode(key).decode()}"
+
+
+def test_the_right_key_opens_what_those_of_the_sdp_did_not(
+    daemon: Daemon, player: NewPlayer, tmp_path: Path
+) -> None:
+    spoken = talk(voice(80, 1.5), ssrc=80)
+    left, right = player(locked(spoken, SUITE, KEY)), player(talk(voice(81, 1.5), ssrc=81))
+    lines = (
+        Line(left.port, "1", (0,), proto="RTP/SAVP", extra=(crypto(bytes(30)),)),
+        Line(right.port, "2"),
+    )
+    with Caller(daemon.ports["udp"]) as caller:
+        answer = caller.call(lines)
+        play([left, right], answer.message.ports())
+        for one in (left, right):
+            one.finish()
+        assert caller.bye().status == 200
+        shown = daemon.recording_of(caller.call_id)
+    assert "undecryptable" in shown["verdict"]["reasons"]
+    assert "is encrypted, give its key with --key-file" in daemon.command("redecode", shown["id"]).err
+    (tmp_path / "keys").write_text(f"a={crypto(KEY)}\n")
+    outcome = daemon.command("redecode", shown["id"], "--key-file", str(tmp_path / "keys"))
+    assert outcome.status == 0, outcome.err
+    wait_for("the catalogue", lambda: daemon.show(shown["id"])["verdict"]["result"] == "complete")
+    audio = read_audio(daemon.show(shown["id"])["path"])
+    at = assert_heard(audio[:, 0], spoken), assert_heard(audio[:, 1], right.packets)
+    assert_aligned((left, right), at)
+
+
+def test_a_leg_that_only_looked_encrypted_is_opened_up_to_where_that_was_known(
+    daemon: Daemon, player: NewPlayer, tmp_path: Path
+) -> None:
+    """SRTP in an AVP line (INTEROP 3.14): its first packets were taken for sound, and the verdict says for how long."""
+    spoken = talk(voice(82, 2.0), ssrc=82)
+    left, right = player(locked(spoken, SUITE, KEY)), player(talk(voice(83, 2.0), ssrc=83))
+    with Caller(daemon.ports["udp"]) as caller:
+        answer = caller.call((Line(left.port, "1"), Line(right.port, "2")))
+        play([left, right], answer.message.ports())
+        for one in (left, right):
+            one.finish()
+        assert caller.bye().status == 200
+        shown = daemon.recording_of(caller.call_id)
+    assert shown["verdict"]["reasons"] == ["undecodable", "probable_srtp"]
+    (tmp_path / "keys").write_text(f"a={crypto(KEY)}\n")
+    outcome = daemon.command("redecode", shown["id"], "--key-file", str(tmp_path / "keys"))
+    assert outcome.status == 0, outcome.err
+    wait_for("the catalogue", lambda: "original" in daemon.show(shown["id"]))
+    after = daemon.show(shown["id"])
+    assert after["verdict"]["reasons"] == ["probable_srtp"]
+    (found,) = after["verdict"]["findings"]
+    assert 0.2 <= found["length_s"] < 1.0
+    audio = read_audio(after["path"])
+    right_at = assert_heard(audio[:, 1], right.packets)
+    left_at = right_at + round((left.sent[0][0] - right.sent[0][0]) * RATE / 1e9)
+    said = np.concatenate([packet.audio for packet in spoken if packet.audio is not None])
+    begin = round(found["length_s"] * RATE) + 160  # behind the noise
+    opened = audio[left_at + begin :, 0][:8000]
+    off = [n for n in range(-8, 9) if np.array_equal(opened, said[begin + n :][: opened.size])]
+    assert len(off) == 1  # within a millisecond of the other side
+    assert opened.size > RATE // 2
 
 
 def test_it_works_while_the_recorder_is_stopped_and_the_recorder_knows_it_afterwards(
