@@ -79,13 +79,13 @@ class LegDecoder:
         now = 0
         for (tick, period), group in groupby(packets, key=lambda p: (_tick(p), _period(p, periods))):
             now = tick * _TICK_NS
-            self._pipeline.settle(now)
+            self._pipeline.sounds.settle(now)
             yield from self._read_out(now * self._rate // _S_NS - self._lag)
             self._pipeline.map_payloads(0, periods[period].codecs)
             together = list(group)
             for at in range(0, len(together), ROWS):
                 self._take(together[at : at + ROWS])
-        self._pipeline.settle(now + 3600 * _S_NS)
+        self._pipeline.sounds.settle(now + 3600 * _S_NS)
         row = self._pipeline.legs[0]
         yield from self._read_out(int(row["top_u"] + row["delta"]))
         self._finish()
