@@ -107,7 +107,7 @@ def read_packets(dumps: Iterable[bytes], t0_us: int, first_packet_us: int | None
     first_packet_us: when the leg's first packet came, since 1970; better known than a dump says it.
     """
     found: list[Packet] = []
-    for data in dumps:
+    for data in filter(None, dumps):  # one to whose first packet the disk said no is empty
         reader = RtpdumpReader(data)
         start_ns = (reader.header.start_us - t0_us) * US_NS
         for packet in reader:

@@ -8,12 +8,15 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from siprec.media.kept import Key, kept_leg
-from siprec.media.meaning import Meaning
+from siprec.media.meaning import Meaning, read_meaning
 from siprec.media.redecode import Redecoded, decode_leg
 from siprec.storage.model import Event, Recording
 from siprec.storage.rtpdump import RtpdumpError
+from tests.helpers.encoders import encode, sample_rate, speech
 from tests.helpers.kept import (
     I16,
     RATE,
@@ -25,6 +28,7 @@ from tests.helpers.kept import (
     later,
     locked,
 )
+from tests.helpers.likeness import correlation, delay, resampled
 from tests.helpers.player import Packet, doubled, rtp, shuffled, talk, without
 from tests.helpers.voices import voice
 
@@ -257,3 +261,40 @@ def test_without_its_zero_a_recording_cannot_be_completed() -> None:
     document.t0 = None
     with pytest.raises(ValueError, match="not known when its audio begins"):
         decoded(document, [dumped(spoken(23))])
+
+
+@pytest.mark.parametrize("codec", ["opus", "G722", "GSM", "AMR"])
+def test_codecs_with_a_memory_are_alike_and_in_their_place(codec: str) -> None:
+    """In a file of 8 kHz, whatever their own rate is; meant as an offer would say it."""
+    said = speech(3.0, sample_rate(codec), seed=5)
+    made = encode(codec, said)
+    packets = [
+        Packet(at / made.clock, rtp(payload, pt=UNKNOWN, seq=i, timestamp=at, ssrc=30))
+        for i, (at, payload) in enumerate(zip(made.timestamps, made.payloads, strict=True))
+    ]
+    given = {UNKNOWN: read_meaning(f"{made.encoding};{made.fmtp}" if made.fmtp else made.encoding)}
+    result, channel = decoded(kept_document(len(packets), first=T0), [dumped(packets)], given)
+    assert (result.decoded, result.codecs) == (len(packets), [codec])
+    heard, expected = channel[: 3 * RATE], resampled(said, made.rate, RATE)
+    later_by = delay(heard, expected)
+    assert abs(later_by - made.delay_samples * RATE / made.rate) <= RATE / 1000
+    assert correlation(heard, expected, later=later_by) > 0.9
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 20_000), st.binary(max_size=200)), max_size=30),
+    st.sampled_from(
+        [PCMA, {UNKNOWN: ("opus", 48_000, 2, "")}, {UNKNOWN: ("red", 8000, 1, ""), 8: ("G729", 8000, 1, "")}]
+    ),
+    st.booleans(),
+)
+def test_whatever_lies_in_a_dump_is_decoded_or_left(
+    found: list[tuple[int, bytes]], given_meanings: dict[int, Meaning], with_key: bool
+) -> None:
+    packets = [Packet(at / 1000, b"\x80\x60" + data) for at, data in found]
+    keys = [Key(suite=SUITE, secret=KEY)] if with_key else []
+    result, _ = decoded(
+        kept_document(len(packets)), [dumped(packets)], given_meanings, keys, frames=30 * RATE
+    )
+    assert 0 <= result.decoded <= len(packets)
