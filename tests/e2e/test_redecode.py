@@ -197,6 +197,38 @@ def test_a_leg_that_only_looked_encrypted_is_opened_up_to_where_that_was_known(
     assert opened.size > RATE // 2
 
 
+def test_a_codec_that_came_in_mid_call_is_filled_in_where_silence_was(
+    daemon: Daemon, sipp: Start, player: NewPlayer
+) -> None:
+    """One SSRC, one clock; the first and the last second were sound at once."""
+    parts = [
+        talk(voice(84 + i, 1.0, law), law, ssrc=84, seq=50 * i, timestamp=RATE * i, start=RATE * i)
+        for i, law in enumerate(("PCMU", "PCMA", "PCMU"))
+    ]
+    left = player([*parts[0], *unnamed(parts[1]), *parts[2]])
+    right = player(talk(voice(87, 3.0), ssrc=87))
+    got = record(sipp, daemon, [left, right], [Line(left.port, "1", (0, UNKNOWN)), Line(right.port, "2")])
+    assert got.shown["verdict"]["reasons"] == ["undecodable"]
+    at = assert_heard(got.audio[:, 0], [*parts[0], *parts[2]])
+    outcome = daemon.command("redecode", got.shown["id"], "--payload", f"{UNKNOWN}=PCMA/8000")
+    assert outcome.status == 0, outcome.err
+    wait_for("the catalogue", lambda: daemon.show(got.shown["id"])["verdict"]["result"] == "complete")
+    after = daemon.show(got.shown["id"])
+    assert after["legs"][0]["codecs"] == ["PCMU", "PCMA"]
+    channel = read_audio(after["path"])[:, 0]
+    edge = RATE // 10  # its place is that of its arrival, so it is off by the jitter of its first packet
+    middle = np.concatenate([packet.audio for packet in parts[1] if packet.audio is not None])[edge:-edge]
+    places = [
+        n
+        for n in range(-edge, edge)
+        if np.array_equal(channel[at + RATE + edge + n :][: middle.size], middle)
+    ]
+    assert len(places) == 1
+    changed = np.flatnonzero(channel != got.audio[:, 0])
+    assert at + RATE + places[0] <= changed[0]
+    assert changed[-1] < at + 2 * RATE + places[0]
+
+
 def test_it_works_while_the_recorder_is_stopped_and_the_recorder_knows_it_afterwards(
     start_daemon: Callable[..., Daemon], sipp: Start, player: NewPlayer
 ) -> None:
