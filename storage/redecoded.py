@@ -16,6 +16,8 @@ KEPT_REASONS = ("undecodable", "undecryptable", "probable_srtp")
 "Reasons that go once a leg's packets are decoded."
 _EXPLAINING = ("dtls", "stun")
 "Reasons that only said why nothing was decoded."
+_UNNAMED = "unknown"
+"What a leg's codecs say of a payload type that nobody has explained, in either case."
 _MAX_TEXT = 300
 _MAX_NUMBER = 1 << 53
 
@@ -95,7 +97,7 @@ def _note(leg: Leg, done: LegRedecoded) -> None:
     leg.extra["redecoded"] = done.packets
     if done.payloads:
         leg.extra["payloads_given"] = done.payloads
-    known = [name for name in leg.codecs if done.left or name != "unknown"]
+    known = [name for name in leg.codecs if done.left or name.lower() != _UNNAMED]
     leg.codecs = list(dict.fromkeys([*known, *done.codecs]))
 
 

@@ -234,7 +234,7 @@ def _decode(
             _decode_leg(folder, document, leg, given, copy.header.rate, hold_back_s, _adder(copy, leg))
             for leg in legs
         ]
-        if _something_new(document, done):
+        if _something_new(document, done) or not (folder / REDECODED).exists():
             copy.finish()
             return done
         copy.discard()

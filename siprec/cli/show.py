@@ -10,7 +10,16 @@ from siprec.cli.options import AsJson, ConfigFile, RecordingId, configuration
 from siprec.cli.text import duration, elapsed, local, name, printable, verdict
 from siprec.storage.model import Event, Finding, Leg, Recording
 
-_NAMED = ("undecodable", "undecryptable", "probable_srtp", "t38", "second_sender", "dtls", "stun")
+_NAMED = (
+    "undecodable",
+    "redecoded",
+    "undecryptable",
+    "probable_srtp",
+    "t38",
+    "second_sender",
+    "dtls",
+    "stun",
+)
 "Counts of a leg that are told of when they are there, beside those that every document has."
 
 

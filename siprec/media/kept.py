@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from siprec.codecs.registry import payload_map
 from siprec.media.meaning import PAYLOAD_TYPES, Meaning, decodable, read_meanings
-from siprec.rtp.packet import FIXED_HEADER, RTP, classify
+from siprec.rtp.packet import FIXED_HEADER
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.srtp import LegSrtp, MasterKey, Outcome
 from siprec.storage.layout import leg_dumps
@@ -28,6 +28,7 @@ from siprec.storage.timestamps import parse_rfc3339
 MS_NS, US_NS = 1_000_000, 1_000
 _MIDDLE_NS = MS_NS // 2
 "An rtpdump cuts its times to milliseconds."
+_VERSION, _RTCP_FIRST, _RTCP_LAST = 2, 192, 223
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Map = npt.NDArray[np.uint8]
@@ -106,7 +107,7 @@ def read_packets(dumps: Iterable[bytes], t0_us: int, first_packet_us: int | None
     first_packet_us: when the leg's first packet came, since 1970; better known than a dump says it.
     """
     found: list[Packet] = []
-    for data in dumps:
+    for data in filter(None, dumps):  # one to whose first packet the disk said no is empty
         reader = RtpdumpReader(data)
         start_ns = (reader.header.start_us - t0_us) * US_NS
         for packet in reader:
@@ -122,11 +123,8 @@ def read_packets(dumps: Iterable[bytes], t0_us: int, first_packet_us: int | None
 
 
 def _is_rtp(data: bytes) -> bool:
-    if len(data) < FIXED_HEADER:
-        return False
-    row = np.zeros((1, max(20, len(data))), np.uint8)
-    row[0, : len(data)] = np.frombuffer(data, np.uint8)
-    return int(classify(row, np.array([len(data)], np.int32))[0]) == RTP
+    """As `siprec.rtp.packet.classify` tells RTP from RTCP and the rest (RFC 5761 4), of one packet."""
+    return len(data) >= FIXED_HEADER and data[0] >> 6 == _VERSION and not _RTCP_FIRST <= data[1] <= _RTCP_LAST
 
 
 def periods_of(recording: Recording, leg: Leg, given: Mapping[int, Meaning]) -> list[Period]:
