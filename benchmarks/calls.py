@@ -30,6 +30,7 @@ from benchmarks.load_generator import Options
 from benchmarks.rtp_sender import FRAME, TABLE, voice_table
 from siprec.codecs import g711
 from siprec.daemon.control_client import ControlClient
+from tests.helpers.encoders import CODECS
 
 RESULTS = Path(__file__).parent / "results"
 _READY_S = 2.0
@@ -46,7 +47,10 @@ def main() -> int:
     parser.add_argument("--setups", type=int, default=400, help="calls by which set-ups are measured")
     parser.add_argument("--setup-rate", type=float, default=200.0, help="at which those are placed, a second")
     parser.add_argument(
-        "--codec", default="", help="as opus, speex/16000, AMR-WB; PCMU+opus: one for each leg"
+        "--codec",
+        type=_codec,
+        default="",
+        help="as opus, speex/16000, AMR-WB; PCMU+opus: one for each leg",
     )
     parser.add_argument("--loss", type=float, default=0.0, help="packets that are left out, in percent")
     parser.add_argument("--reorder", type=float, default=0.0, help="packets that come 25 ms late, in percent")
@@ -65,6 +69,17 @@ def main() -> int:
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     _print(result)
     return 0 if all(_is_whole(one) for one in (held, setups)) else 1
+
+
+def _codec(text: str) -> str:
+    """A codec, or one for each leg, that a loop can be made of. Raises ArgumentTypeError."""
+    for codec in text.split("+"):
+        name, slash, rate = codec.partition("/")
+        if name not in CODECS or (slash and not (name in ("L16", "speex") and rate.isdecimal())):
+            raise argparse.ArgumentTypeError(f"{codec!r} is none of {', '.join(CODECS)}")
+    if text.count("+") > 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a call has two legs")
+    return text
 
 
 def _way(options: argparse.Namespace) -> dict[str, Any]:
