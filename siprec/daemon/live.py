@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from siprec.media.meaning import decodable, meaning_texts
 from siprec.media.protocol import LegReport, LegSpec
 from siprec.media.supervisor import MediaRecording
 from siprec.recording.parties import ChannelPlan, PlannedLeg
@@ -289,6 +290,7 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
         call_id=leg.call_id,
         participants=[model.Participant(aor=party.aor, name=party.name or None) for party in owners],
     )
+    out.extra = payloads_of(leg.spec)
     report = leg.report
     if report is None:
         return out
@@ -298,9 +300,17 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
     out.duplicates, out.dropped = counts["duplicates"], counts["dropped"]
     out.first_packet_at = _moment(live, _ns(zero, report.first_at))
     out.last_packet_at = _moment(live, _ns(zero, report.last_at))
-    out.extra = {name: counts[name] for name in _MORE_COUNTS}
+    out.extra |= {name: counts[name] for name in _MORE_COUNTS}
     out.verdict = _verdict(leg.judgement)
     return out
+
+
+def payloads_of(spec: LegSpec) -> dict[str, Any]:
+    """What is needed to decode a leg's raw packets later: what its payload types mean, and which we could read.
+
+    Never a key.
+    """
+    return {"payloads": meaning_texts(spec.payloads), "decodable": decodable(spec.payloads)}
 
 
 def _ns(zero: int, seconds: float | None) -> int | None:
