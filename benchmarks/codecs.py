@@ -3,7 +3,10 @@
 The media pipeline of a worker is given ticks of prepared packets, as many legs and packets a leg as a tick of a busy worker
 brings; between two ticks, FFmpeg's decoder alone is given the same payloads. Both are processor time of the same run. What
 the pipeline does besides decoding is in it: parsing, order and place, statistics, the file's rate, the rings. Sockets and files
-are not; `make bench ARGS='--codec opus'` has them. Prints a table and writes benchmarks/results/codecs.json.
+are not; `make bench ARGS='--codec opus'` has them. With SRTP, libsrtp's opening of a packet belongs to the decoder.
+
+Every codec of the registry has a row; of the rates and channels of L16 and Speex, and of AMR's modes, some stand for all.
+Prints a table and writes benchmarks/results/codecs.json.
 """
 
 from __future__ import annotations
@@ -20,16 +23,18 @@ from typing import Any
 import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
+from pylibsrtp import Policy, Session
 
 from benchmarks import machine
 from siprec.codecs.registry import find, payload_map
 from siprec.media.pipeline import Pipeline
+from siprec.media.protocol import SrtpSpec
 from siprec.media.rings import BLOCK, Rings, create_pool
 from siprec.media.store import StateStore
 from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.slab import STRIDE
 from tests.helpers.codec_libraries import amr_wb
-from tests.helpers.encoders import Encoded, amr_frames, encode, sample_rate, speech
+from tests.helpers.encoders import G726_BITS, Encoded, amr_frames, encode, sample_rate, speech
 
 RESULTS = Path(__file__).parent / "results"
 LEGS, PACKETS, PTIME_MS = 200, 10, 20
@@ -41,6 +46,13 @@ _EPOCH = 1_000_000_000_000
 _LEAD_S = 10
 _HOLD_BACK_S = 0.5
 _WARM_TICKS = 5
+SUITES = {
+    "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
+    "AES_CM_128_HMAC_SHA1_32": (Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30),
+    "AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
+    "AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44),
+}
+"libsrtp's profile, bytes of master key and salt."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,12 @@ class Row:
     decoder: Decoder
     options: dict[str, Any] = field(default_factory=dict)
     ptime_ms: int = PTIME_MS
+    suite: str = ""
+    "Of SRTP, as in a=crypto."
+
+
+def _g726(name: str, bits: int) -> Decoder:
+    return Decoder(name, {"bits_per_coded_sample": str(bits)})
 
 
 ROWS = (
@@ -94,11 +112,13 @@ ROWS = (
     Row("speex 8 kHz", "speex", Decoder("speex", speex_mode=0)),
     Row("speex 16 kHz", "speex", Decoder("speex", speex_mode=1), {"rate": 16_000}),
     Row("speex 32 kHz", "speex", Decoder("speex", speex_mode=2), {"rate": 32_000}),
-    Row("G726-16", "G726-16", Decoder("g726le", {"bits_per_coded_sample": "2"})),
-    Row("G726-32", "G726-32", Decoder("g726le", {"bits_per_coded_sample": "4"})),
-    Row("G726-40", "G726-40", Decoder("g726le", {"bits_per_coded_sample": "5"})),
+    *(Row(f"G726-{kbit}", f"G726-{kbit}", _g726("g726le", bits)) for kbit, bits in G726_BITS.items()),
+    *(Row(f"AAL2-G726-{kbit}", f"AAL2-G726-{kbit}", _g726("g726", bits)) for kbit, bits in G726_BITS.items()),
     Row("L16 8 kHz", "L16", Decoder("pcm_s16be"), {"rate": 8_000}),
     Row("L16 16 kHz", "L16", Decoder("pcm_s16be"), {"rate": 16_000}),
+    Row("L16 44.1 kHz", "L16", Decoder("pcm_s16be"), {"rate": 44_100}),
+    *(Row(f"PCMU {suite}", "PCMU", Decoder("pcm_mulaw"), suite=suite) for suite in SUITES),
+    Row("opus AES_CM_128_HMAC_SHA1_80", "opus", Decoder("libopus"), suite="AES_CM_128_HMAC_SHA1_80"),
 )
 
 
@@ -111,7 +131,7 @@ def main() -> int:
     options = parser.parse_args()
     command = f"python -m benchmarks.codecs --ticks {options.ticks}"
     result = []
-    print(f"{'codec':22} {'us/packet':>9} {'decoder':>9} {'ratio':>6} {'cores/1000 calls':>17}")
+    print(f"{'codec':30} {'us/packet':>9} {'decoder':>9} {'ratio':>6} {'cores/1000 calls':>17}")
     for row in ROWS:
         if options.only.lower() not in row.name.lower():
             continue
@@ -133,7 +153,7 @@ def main() -> int:
             }
         )
         print(
-            f"{row.name:22} {pipeline_us:9.2f} {alone_us:9.2f} {pipeline_us / alone_us:6.2f} {cores:17.3f}",
+            f"{row.name:30} {pipeline_us:9.2f} {alone_us:9.2f} {pipeline_us / alone_us:6.2f} {cores:17.3f}",
             flush=True,
         )
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -153,17 +173,22 @@ def _encoder_options(row: Row) -> dict[str, Any]:
 def measure(row: Row, ticks: int) -> tuple[float, float]:
     """Processor time of a packet in the pipeline, and in the decoder alone [us]."""
     stream, plain = _streams(row, 1 + (ticks + _WARM_TICKS) * PACKETS)
-    rig = _Rig(stream, file_rate(row))
+    rig = _Rig(stream, file_rate(row), row.suite)
     contexts = [row.decoder.open(stream.rate) for _ in range(LEGS)]
+    sessions = [_session(row.suite, outbound=False) for _ in range(LEGS)] if row.suite else []
     pipeline_ns = alone_ns = 0
     for tick in range(_WARM_TICKS + ticks):
         rows, arrival = rig.batch(tick)
+        wires = rig.wires(rows) if sessions else []
         began = time.process_time_ns()
         rig.pipeline.process(rows, arrival)
         took = time.process_time_ns() - began
         rig.release()
         payloads = plain[tick * PACKETS : (tick + 1) * PACKETS]
         began = time.process_time_ns()
+        for session, packets in zip(sessions, wires, strict=True):
+            for wire in packets:
+                session.unprotect(wire)
         for context in contexts:
             for payload in payloads:
                 context.decode(av.Packet(payload))
@@ -172,8 +197,14 @@ def measure(row: Row, ticks: int) -> tuple[float, float]:
             pipeline_ns += took
             alone_ns += alone
     rig.close(_WARM_TICKS + ticks)
-    packets = ticks * LEGS * PACKETS
-    return pipeline_ns / packets / 1000, alone_ns / packets / 1000
+    count = ticks * LEGS * PACKETS
+    return pipeline_ns / count / 1000, alone_ns / count / 1000
+
+
+def _session(suite: str, *, outbound: bool) -> Session:
+    profile, size = SUITES[suite]
+    kind = Policy.SSRC_ANY_OUTBOUND if outbound else Policy.SSRC_ANY_INBOUND
+    return Session(Policy(key=bytes(range(size)), ssrc_type=kind, srtp_profile=profile))
 
 
 def _streams(row: Row, packets: int) -> tuple[Encoded, list[bytes]]:
@@ -209,7 +240,7 @@ def _streams(row: Row, packets: int) -> tuple[Encoded, list[bytes]]:
 class _Rig:
     """A pipeline with open legs, and the packets for it."""
 
-    def __init__(self, stream: Encoded, rate: int) -> None:
+    def __init__(self, stream: Encoded, rate: int, suite: str) -> None:
         self._stream, self._rate = stream, rate
         self._store, self._pool = StateStore.create(LEGS), create_pool(LEGS * 60)
         rings = Rings(self._pool.arrays["samples"], self._store.blocks)
@@ -223,6 +254,12 @@ class _Rig:
         assert codec.form, f"{stream.encoding} has no decoder"
         for leg in range(LEGS):
             self.pipeline.map_payloads(leg, payload_map({_PAYLOAD_TYPE: known}))
+        self._senders = [_session(suite, outbound=True) for _ in range(LEGS)] if suite else []
+        if suite:
+            key = bytes(range(SUITES[suite][1])).hex()
+            for leg in range(LEGS):
+                spec = SrtpSpec(suite=suite, keys=[(key, "")], local=key, required=True)
+                self.pipeline.secure.set_keys(leg, spec)
         self._leg = np.repeat(np.arange(LEGS, dtype=np.int64), PACKETS)
         self._released = np.full(LEGS, _LEAD_S * rate, np.int64)
         count = self._leg.size
@@ -245,18 +282,33 @@ class _Rig:
         heads[:, 2:] = times.astype(">u4").view(np.uint8).reshape(PACKETS, 4)
         self._data[:, 2:8] = np.tile(heads, (LEGS, 1))
         self._data[:, 12:] = np.tile(rows, (LEGS, 1))
+        length = np.tile(length, LEGS)
+        if self._senders:
+            self._protect(length)
         count = self._leg.size
         arrival = _EPOCH + _LEAD_S * 10**9 + times * 10**9 // self._stream.clock
         received = ReceivedRows(
             leg=self._leg,
             data=self._data,
-            length=np.tile(length, LEGS),
+            length=length,
             cut=np.zeros(count, np.bool_),
             stamp=np.zeros(count, np.int64),
             source=np.ones(count, np.uint64),
             drops=np.full(count, -1, np.int64),
         )
         return received, np.tile(arrival, LEGS)
+
+    def _protect(self, length: np.ndarray) -> None:
+        for row, leg in enumerate(self._leg.tolist()):
+            wire = self._senders[leg].protect(self._data[row, : length[row]].tobytes())
+            self._data[row, : len(wire)] = np.frombuffer(wire, np.uint8)
+            length[row] = len(wire)
+
+    @staticmethod
+    def wires(rows: ReceivedRows) -> list[list[bytes]]:
+        """The packets of a batch, by leg."""
+        every = [rows.data[row, : rows.length[row]].tobytes() for row in range(rows.leg.size)]
+        return [every[at : at + PACKETS] for at in range(0, len(every), PACKETS)]
 
     def release(self) -> None:
         """What the writer would give back."""
