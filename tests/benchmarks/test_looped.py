@@ -14,6 +14,7 @@ import soundfile
 from pylibsrtp import Policy, Session
 
 from benchmarks import looped
+from benchmarks.calls import parser, way_of
 from benchmarks.loop_sender import LoopSender, Network
 from benchmarks.loops import PAUSE_S, SLOTS, Loop, make
 from tests.helpers.voices import I16, expand
@@ -257,3 +258,33 @@ def test_a_call_without_recording_is_missed(loop: Loop, tmp_path: Path) -> None:
     one.call["call_id"] = "c@d"
     found = one.verify(tmp_path)
     assert (found["recordings_verified"], found["wrong_missing"]) == (0, 1)
+
+
+# -- what is asked for --
+
+
+@pytest.mark.parametrize("asked", [[], ["--codec", "PCMU"]])
+def test_plain_g711_is_not_sent_in_loops(asked: list[str]) -> None:
+    assert way_of(parser().parse_args(asked)) == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "codecs"),
+    [
+        (["--codec", "opus"], ["opus", "opus"]),
+        (["--codec", "PCMU+speex/16000"], ["PCMU", "speex/16000"]),
+        (["--srtp"], ["PCMU", "PCMU"]),
+    ],
+)
+def test_a_call_has_the_codec_or_codecs_that_are_asked_for(asked: list[str], codecs: list[str]) -> None:
+    assert way_of(parser().parse_args(asked))["codecs"] == codecs
+
+
+@pytest.mark.parametrize("codec", ["g722", "PCMU/16000", "speex/wide", "PCMU+PCMA+GSM", ""])
+def test_a_codec_that_no_loop_can_be_made_of_is_refused(
+    capsys: pytest.CaptureFixture[str], codec: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["--codec", codec])
+    assert ended.value.code == 2
+    assert "--codec" in capsys.readouterr().err
