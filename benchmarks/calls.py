@@ -30,6 +30,7 @@ from benchmarks.load_generator import Options
 from benchmarks.rtp_sender import FRAME, TABLE, voice_table
 from siprec.codecs import g711
 from siprec.daemon.control_client import ControlClient
+from tests.helpers.encoders import CODECS
 
 RESULTS = Path(__file__).parent / "results"
 _READY_S = 2.0
@@ -39,23 +40,8 @@ _SETUP_HOLD_S = 2.0
 
 def main() -> int:
     """Run it once; 0 when every recording of an answered call is right and no packet was lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=50.0, help="at which they are placed, a second")
-    parser.add_argument("--hold", type=float, default=30.0, help="seconds for which all calls are held")
-    parser.add_argument("--setups", type=int, default=400, help="calls by which set-ups are measured")
-    parser.add_argument("--setup-rate", type=float, default=200.0, help="at which those are placed, a second")
-    parser.add_argument(
-        "--codec", default="", help="as opus, speex/16000, AMR-WB; PCMU+opus: one for each leg"
-    )
-    parser.add_argument("--loss", type=float, default=0.0, help="packets that are left out, in percent")
-    parser.add_argument("--reorder", type=float, default=0.0, help="packets that come 25 ms late, in percent")
-    parser.add_argument("--jitter", type=float, default=0.0, help="each packet is late by 0 to so many ms")
-    parser.add_argument("--dtx", action="store_true", help="pauses are not sent")
-    parser.add_argument("--srtp", action="store_true", help="AES_CM_128_HMAC_SHA1_80, keys in the SDP")
-    parser.add_argument("-o", "--output", type=Path)
-    options = parser.parse_args()
-    if way := _way(options):
+    options = parser().parse_args()
+    if way := way_of(options):
         return _looped(options, way)
     options.output = options.output or RESULTS / "calls.json"
     held = _measured(options.calls, options.rate, options.hold)
@@ -67,7 +53,40 @@ def main() -> int:
     return 0 if all(_is_whole(one) for one in (held, setups)) else 1
 
 
-def _way(options: argparse.Namespace) -> dict[str, Any]:
+def parser() -> argparse.ArgumentParser:
+    """The options of a run."""
+    made = argparse.ArgumentParser(description=__doc__)
+    made.add_argument("--calls", type=int, default=1000)
+    made.add_argument("--rate", type=float, default=50.0, help="at which they are placed, a second")
+    made.add_argument("--hold", type=float, default=30.0, help="seconds for which all calls are held")
+    made.add_argument("--setups", type=int, default=400, help="calls by which set-ups are measured")
+    made.add_argument("--setup-rate", type=float, default=200.0, help="at which those are placed, a second")
+    made.add_argument(
+        "--codec",
+        type=_codec,
+        help="as opus, speex/16000, AMR-WB; PCMU+opus: one for each leg",
+    )
+    made.add_argument("--loss", type=float, default=0.0, help="packets that are left out, in percent")
+    made.add_argument("--reorder", type=float, default=0.0, help="packets that come 25 ms late, in percent")
+    made.add_argument("--jitter", type=float, default=0.0, help="each packet is late by 0 to so many ms")
+    made.add_argument("--dtx", action="store_true", help="pauses are not sent")
+    made.add_argument("--srtp", action="store_true", help="AES_CM_128_HMAC_SHA1_80, keys in the SDP")
+    made.add_argument("-o", "--output", type=Path)
+    return made
+
+
+def _codec(text: str) -> str:
+    """A codec, or one for each leg, that a loop can be made of. Raises ArgumentTypeError."""
+    for codec in text.split("+"):
+        name, slash, rate = codec.partition("/")
+        if name not in CODECS or (slash and not (name in ("L16", "speex") and rate.isdecimal())):
+            raise argparse.ArgumentTypeError(f"{codec!r} is none of {', '.join(CODECS)}")
+    if text.count("+") > 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: a call has two legs")
+    return text
+
+
+def way_of(options: argparse.Namespace) -> dict[str, Any]:
     """What the generator is told of codecs and the network; empty for plain G.711."""
     way = {
         "loss_pct": options.loss,
@@ -76,7 +95,7 @@ def _way(options: argparse.Namespace) -> dict[str, Any]:
         "dtx": options.dtx,
         "srtp": options.srtp,
     }
-    if options.codec in ("", "PCMU") and not any(way.values()):
+    if options.codec in (None, "PCMU") and not any(way.values()):
         return {}
     codecs = (options.codec or "PCMU").split("+")
     return {"codecs": codecs if len(codecs) == 2 else codecs * 2, **way}

@@ -3,7 +3,10 @@
 The media pipeline of a worker is given ticks of prepared packets, as many legs and packets a leg as a tick of a busy worker
 brings; between two ticks, FFmpeg's decoder alone is given the same payloads. Both are processor time of the same run. What
 the pipeline does besides decoding is in it: parsing, order and place, statistics, the file's rate, the rings. Sockets and files
-are not; `make bench ARGS='--codec opus'` has them. With SRTP, libsrtp's opening of a packet belongs to the decoder. Prints a table and writes benchmarks/results/codecs.json.
+are not; `make bench ARGS='--codec opus'` has them. With SRTP, libsrtp's opening of a packet belongs to the decoder.
+
+Every codec of the registry has a row; of the rates and channels of L16 and Speex, and of AMR's modes, some stand for all.
+Prints a table and writes benchmarks/results/codecs.json.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from siprec.media.store import StateStore
 from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.slab import STRIDE
 from tests.helpers.codec_libraries import amr_wb
-from tests.helpers.encoders import Encoded, amr_frames, encode, sample_rate, speech
+from tests.helpers.encoders import G726_BITS, Encoded, amr_frames, encode, sample_rate, speech
 
 RESULTS = Path(__file__).parent / "results"
 LEGS, PACKETS, PTIME_MS = 200, 10, 20
@@ -43,8 +46,6 @@ _EPOCH = 1_000_000_000_000
 _LEAD_S = 10
 _HOLD_BACK_S = 0.5
 _WARM_TICKS = 5
-
-
 SUITES = {
     "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
     "AES_CM_128_HMAC_SHA1_32": (Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 30),
@@ -90,6 +91,10 @@ class Row:
     "Of SRTP, as in a=crypto."
 
 
+def _g726(name: str, bits: int) -> Decoder:
+    return Decoder(name, {"bits_per_coded_sample": str(bits)})
+
+
 ROWS = (
     Row("PCMU", "PCMU", Decoder("pcm_mulaw")),
     Row("PCMA", "PCMA", Decoder("pcm_alaw")),
@@ -107,11 +112,11 @@ ROWS = (
     Row("speex 8 kHz", "speex", Decoder("speex", speex_mode=0)),
     Row("speex 16 kHz", "speex", Decoder("speex", speex_mode=1), {"rate": 16_000}),
     Row("speex 32 kHz", "speex", Decoder("speex", speex_mode=2), {"rate": 32_000}),
-    Row("G726-16", "G726-16", Decoder("g726le", {"bits_per_coded_sample": "2"})),
-    Row("G726-32", "G726-32", Decoder("g726le", {"bits_per_coded_sample": "4"})),
-    Row("G726-40", "G726-40", Decoder("g726le", {"bits_per_coded_sample": "5"})),
+    *(Row(f"G726-{kbit}", f"G726-{kbit}", _g726("g726le", bits)) for kbit, bits in G726_BITS.items()),
+    *(Row(f"AAL2-G726-{kbit}", f"AAL2-G726-{kbit}", _g726("g726", bits)) for kbit, bits in G726_BITS.items()),
     Row("L16 8 kHz", "L16", Decoder("pcm_s16be"), {"rate": 8_000}),
     Row("L16 16 kHz", "L16", Decoder("pcm_s16be"), {"rate": 16_000}),
+    Row("L16 44.1 kHz", "L16", Decoder("pcm_s16be"), {"rate": 44_100}),
     *(Row(f"PCMU {suite}", "PCMU", Decoder("pcm_mulaw"), suite=suite) for suite in SUITES),
     Row("opus AES_CM_128_HMAC_SHA1_80", "opus", Decoder("libopus"), suite="AES_CM_128_HMAC_SHA1_80"),
 )

@@ -47,6 +47,12 @@ class Loop:
         """What was encoded, at the rate of a file [Hz]: a whole loop."""
         return resampled(self.sound, self.rate, rate)
 
+    def pause_s(self) -> float:
+        """The longest time in which nothing is sent [s]."""
+        sent = [slot for slot, payload in enumerate(self.payloads) if payload]
+        steps = np.diff([*sent, sent[0] + SLOTS])
+        return (int(steps.max()) - 1) * SLOT_MS / 1000
+
     def attributes(self) -> list[str]:
         """Lines of an SDP about the payload type, without `a=`."""
         lines = [f"rtpmap:{self.payload_type} {self.encoding}"]

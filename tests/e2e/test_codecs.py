@@ -52,6 +52,16 @@ PJSUA_PAIRS = [
     ("speex/16000/1", "speex/32000/1"),
     ("L16/44100/1", "PCMU/8000/1"),
 ]
+LEAST_LIKENESS = {
+    "PCMU": 0.95,
+    "PCMA": 0.98,
+    "L16": 0.98,
+    "G722": 0.98,
+    "GSM": 0.88,
+    "iLBC": 0.88,
+    "speex": 0.88,
+}
+"Correlation of what is recorded with what was played; PCMU lacks what is above 4 kHz in a file of 16 kHz."
 PJSUA_CANNOT = {"L16/44100/2"}
 "It offers two channels, but its conference bridge gives up with an assertion as soon as they are to be sent."
 
@@ -93,10 +103,10 @@ def test_a_call_of_pjsua2_with_a_codec_a_leg_is_heard_as_it_was_played(
     audio, rate = read(shown["path"])
     assert rate == min(16_000, max(int(codec.split("/")[1]) for codec in codecs))
     starts = []
-    for channel, samples in zip(audio.T, said, strict=True):
+    for channel, samples, codec in zip(audio.T, said, codecs, strict=True):
         wanted = resampled(samples, 16_000, rate)
         start = delay(channel, wanted, longest=3 * rate)
-        assert correlation(channel, wanted, later=start) > 0.85
+        assert correlation(channel, wanted, later=start) > LEAST_LIKENESS[codec.partition("/")[0]]
         starts.append(start / rate)
     assert abs(starts[0] - starts[1]) < 0.1
 
