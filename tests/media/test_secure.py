@@ -233,3 +233,32 @@ def test_reports_are_opened_and_ours_are_closed(media):
     assert int.from_bytes(answer[8:12], "big") == one.ssrc
     assert counted.sender_packets is not None
     assert media.worker.beat().counters["rtcp_malformed"] == 1
+
+
+def test_a_datagram_longer_than_any_packet_does_not_end_the_worker(media):
+    """What libsrtp's binding refuses to look at is counted as what it cannot open."""
+    opened = media.open([media.spec(0, 0, srtp=spec_of())], channels=1)
+    one = speaker(media)
+    talk(media, one)
+    one.sock.sendto(rtp(9, 0, bytes(1800), ssrc=one.ssrc), one.address)
+    one.sock.sendto(b"\x80\xc9" + bytes(1800), one.address)
+    one.sock.sendto(b"\x80\xc9" + bytes(1800), media.sockets[1].getsockname())
+    talk(media, one)
+    closed = media.hang_up()
+    assert heard(opened, one)
+    assert closed.legs[0].counts["undecryptable"] == 1
+    assert media.worker.beat().counters["rtcp_malformed"] == 2
+
+
+def test_a_stream_that_begins_anew_with_the_same_key_is_recorded_again(media):
+    """INTEROP 3.13: what comes before that is noticed is kept, not lost."""
+    media.open([media.spec(0, 0, srtp=spec_of())], channels=1)
+    one = speaker(media)
+    talk(media, one)
+    one.lock()
+    one._seq = 20_000
+    talk(media, one, ticks=10)
+    counts = media.hang_up().legs[0].counts
+    assert counts["packets"] + counts["undecryptable"] == 150
+    assert counts["undecryptable"] == len(list(RtpdumpReader((media.folder / "leg0.rtpdump").read_bytes())))
+    assert 0 < counts["undecryptable"] < 30
