@@ -155,6 +155,7 @@ class App:
             self.space,
             self.alarms,
             catalog_fault=lambda: self.follower.status().last_error,
+            save=lambda live: self.keeper.save(live.folder, self.closing.document(live)),
         )
         self.health = HealthServer(self.metrics, self._why_not)
         self.control = ControlServer(Commands(self.calls, self._why_not).handlers())

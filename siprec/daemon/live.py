@@ -63,6 +63,8 @@ class LiveLeg:
     joined: float = field(default_factory=time.monotonic)
     "Monotonic seconds."
     alarmed: bool = False
+    srtp_index: dict[int, int] = field(default_factory=dict)
+    "Highest extended sequence number that was opened, by SSRC; of encrypted streams."
     report: LegReport | None = None
     judgement: Judgement | None = None
 
@@ -289,6 +291,8 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
         call_id=leg.call_id,
         participants=[model.Participant(aor=party.aor, name=party.name or None) for party in owners],
     )
+    if leg.srtp_index:
+        out.extra["srtp_index"] = {str(ssrc): index for ssrc, index in leg.srtp_index.items()}
     report = leg.report
     if report is None:
         return out
@@ -298,7 +302,7 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
     out.duplicates, out.dropped = counts["duplicates"], counts["dropped"]
     out.first_packet_at = _moment(live, _ns(zero, report.first_at))
     out.last_packet_at = _moment(live, _ns(zero, report.last_at))
-    out.extra = {name: counts[name] for name in _MORE_COUNTS}
+    out.extra |= {name: counts[name] for name in _MORE_COUNTS}
     out.verdict = _verdict(leg.judgement)
     return out
 
