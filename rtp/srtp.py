@@ -265,11 +265,13 @@ class LegSrtp:
         return [(guess << 16) + seq for guess in sorted({0, *range(roc, roc + ROC_GUESSES + 1)})]
 
     def _near(self, ssrc: int, seq: int) -> int:
-        """The extended number of `seq` that is nearest to what was opened of its SSRC; from 0 on for a new one."""
-        known = self._index.get(ssrc)
-        if known is None:
-            return seq
-        return known + ((seq - known + 0x8000) & 0xFFFF) - 0x8000
+        """The extended number of `seq` by what was opened of its SSRC (RFC 3711 3.3.1), as libsrtp has it; from 0 on for a new one."""
+        roc, last = divmod(self._index.get(ssrc, 0), 1 << 16)
+        if last < 0x8000:
+            roc -= seq - last > 0x8000
+        else:
+            roc += last - 0x8000 > seq
+        return (max(roc, 0) << 16) + seq
 
     def _remember(self, ssrc: int, index: int) -> None:
         _put(self._index, ssrc, index)

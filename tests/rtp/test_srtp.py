@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
 from siprec.rtp.srtp import MAX_SSRCS, PATIENCE, LegSrtp, MasterKey, Outcome, Profile, _Context
+from tests.helpers.srtp_reference import Sender
 
 SUITES = [profile.name for profile in Profile]
 LENGTHS = dict(zip(SUITES, (30, 30, 28, 44), strict=True))
@@ -271,6 +272,23 @@ def test_a_stream_that_begins_anew_with_the_same_key_is_found_again(reached, aga
     outcomes = [ours.open(peer.send(again + n))[1] for n in range(60)]
     assert outcomes[PATIENCE - 1 :] == [Outcome.OPENED] * (61 - PATIENCE)
     assert ours.index_of(7) == again + 59
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-0x9000, 0x8800), min_size=1, max_size=12), st.integers(0, 0xFFFF))
+def test_the_index_is_the_senders_wherever_its_packets_lie(steps, first):
+    """RFC 3711 3.3.1: whatever is opened at once, or by a worker that takes over, is where the sender has it."""
+    sender, key = Sender(CM, secret(CM)), MasterKey(secret(CM))
+    ours, highest, at = LegSrtp(CM, [key], secret(CM, 50)), -1, first
+    for step in [0, *steps]:
+        at = max(0, at + step)
+        if ours.open(sender.rtp(packet(at, size=4), at))[1] is Outcome.OPENED:
+            highest = max(highest, at)
+        assert ours.index_of(7) == highest
+        after = LegSrtp(CM, [key], secret(CM, 50))
+        after.resume(7, highest)
+        following = sender.rtp(packet(highest + 1, size=4), highest + 1)
+        assert after.open(following) == (packet(highest + 1, size=4), Outcome.OPENED)
 
 
 def test_too_old_packets_of_another_key_are_repetitions_only_for_a_while():
