@@ -32,7 +32,7 @@ from tests.helpers.codec_libraries import amr_wb
 from tests.helpers.encoders import Encoded, amr_frames, encode, sample_rate, speech
 
 RESULTS = Path(__file__).parent / "results"
-LEGS, PACKETS, PTIME_MS = 50, 10, 20
+LEGS, PACKETS, PTIME_MS = 200, 10, 20
 "Legs, and packets of each in a tick."
 MAX_RATE = 16_000
 "The recorder's `storage.max_rate`: what is wider is brought to it."
@@ -105,7 +105,7 @@ ROWS = (
 def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ticks", type=int, default=40, help="that are measured, for each codec")
+    parser.add_argument("--ticks", type=int, default=10, help="that are measured, for each codec")
     parser.add_argument("--only", default="", help="part of a codec's name")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / "codecs.json")
     options = parser.parse_args()

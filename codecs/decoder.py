@@ -7,9 +7,9 @@ What a payload stands for is `samples_in`, and a decoder gives exactly so many s
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from itertools import accumulate, groupby
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -35,12 +35,15 @@ from siprec.codecs.frames import (
 from siprec.codecs.registry import Codec
 
 I16 = npt.NDArray[np.int16]
+Samples = npt.NDArray[Any]
+"As FFmpeg's decoder gives them: int16, or float32 of full scale 1."
 Frame = tuple[bytes, int]
 "Bytes for FFmpeg, None for a frame without speech; and its samples."
 
 av.logging.set_level(None)  # what a peer sends must not fill the log; what is refused is counted
 
-_FULL_SCALE = 32768.0
+_FULL_SCALE, _LARGEST = np.float32(32768), np.float32(32767)
+_NO_SAMPLES: I16 = np.zeros(0, np.int16)
 _ILBC_SILENCE = {
     38: bytes.fromhex("ffa6340160425555249249249241ccccccccf3cf3cf3cf3cf3cf3cf3e68b8227ee0101011616"),
     50: bytes.fromhex(
@@ -80,12 +83,12 @@ class _L16:
         self._channels = codec.channels
 
     def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
-        return [self._decode(payload) for payload in payloads]
-
-    def _decode(self, payload: bytes) -> I16 | DecodeError:
-        count = len(payload) // (2 * self._channels)
-        samples = np.frombuffer(payload, ">i2", count * self._channels).reshape(count, self._channels)
-        return _mono(samples.astype(np.int16))
+        whole = 2 * self._channels
+        counts = [len(payload) // whole for payload in payloads]
+        # an odd last byte is of no sample
+        even = [payload[: count * whole] for payload, count in zip(payloads, counts, strict=True)]
+        samples = np.frombuffer(b"".join(even), ">i2").reshape(-1, self._channels)
+        return _split(_mono(samples.astype(np.int16)), counts)
 
 
 class _Joined:
@@ -94,11 +97,11 @@ class _Joined:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
         options = {"bits_per_coded_sample": str(codec.bits)} if codec.bits else {}
-        self._av = _context(codec.form, codec.rate, options)
+        self._av = _Av(codec.form, codec.rate, options=options)
 
     def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
         counts = [samples_in(self._codec, payload) for payload in payloads]
-        samples = _decoded(self._av, b"".join(payloads), sum(counts))
+        samples = self._av.decode(b"".join(payloads), sum(counts))
         if isinstance(samples, DecodeError):
             return [samples] * len(payloads)
         return _split(samples, counts)
@@ -113,7 +116,7 @@ class _Framed:
         """together: FFmpeg takes several frames at once."""
         self._codec, self._frames, self._together = codec, frames, together
 
-    def context_of(self, size: int) -> AudioCodecContext:
+    def decoder_of(self, size: int) -> _Av:
         """FFmpeg's decoder for a frame of so many bytes."""
         raise NotImplementedError
 
@@ -126,22 +129,27 @@ class _Framed:
                 return _split(samples, [sum(n for _, n in frames or ()) for frames in taken])
         return [DecodeError("malformed") if frames is None else self._speak(frames) for frames in taken]
 
-    def _speak(self, frames: list[Frame]) -> I16 | DecodeError:
+    def _speak(self, frames: list[Frame]) -> Samples | DecodeError:
+        if len(frames) == 1 and (only := frames[0])[0]:
+            return self.decoder_of(len(only[0])).decode(*only)
         parts = []
         for data, count in self._pieces(frames):
-            samples = _decoded(self.context_of(len(data)), data, count) if data else np.zeros(count, np.int16)
+            samples = self.decoder_of(len(data)).decode(data, count) if data else np.zeros(count, np.int16)
             if isinstance(samples, DecodeError):
                 return samples
             parts.append(samples)
-        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else _NO_SAMPLES
 
-    def _pieces(self, frames: list[Frame]) -> Iterator[Frame]:
-        if not self._together:
-            yield from frames
-            return
-        for _, group in groupby(frames, key=lambda frame: len(frame[0])):
+    def _pieces(self, frames: list[Frame]) -> list[Frame]:
+        """The frames, those that FFmpeg takes together in one; a frame without speech stands alone."""
+        if not self._together or len(frames) < 2:
+            return frames
+        pieces = []
+        for silent, group in groupby(frames, key=lambda frame: not frame[0]):
             same = list(group)
-            yield b"".join(data for data, _ in same), sum(count for _, count in same)
+            data = b"" if silent else b"".join([data for data, _ in same])
+            pieces.append((data, sum([count for _, count in same])))
+        return pieces
 
 
 class _Plain(_Framed):
@@ -157,10 +165,22 @@ class _Plain(_Framed):
         extradata: bytes = b"",
     ) -> None:
         super().__init__(codec, frames, together=together)
-        self._av = _context(name, codec.rate, {}, extradata=extradata)
+        self._av = _Av(name, codec.rate, extradata=extradata)
 
-    def context_of(self, size: int) -> AudioCodecContext:
+    def decoder_of(self, size: int) -> _Av:
         return self._av
+
+
+class _Floating(_Plain):
+    """FFmpeg's decoder gives floats: those of all packets become integers at once."""
+
+    def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
+        decoded = super().decode_many(payloads)
+        good = [samples for samples in decoded if not isinstance(samples, DecodeError)]
+        if not good:
+            return decoded
+        whole = iter(_split(_to_integers(np.concatenate(good)), [samples.size for samples in good]))
+        return [samples if isinstance(samples, DecodeError) else next(whole) for samples in decoded]
 
 
 class _Ilbc(_Framed):
@@ -168,61 +188,85 @@ class _Ilbc(_Framed):
 
     def __init__(self, codec: Codec) -> None:
         super().__init__(codec, _ilbc_frames, together=False)
-        self._av: dict[int, AudioCodecContext] = {}
+        self._av: dict[int, _Av] = {}
 
-    def context_of(self, size: int) -> AudioCodecContext:
+    def decoder_of(self, size: int) -> _Av:
         if size not in self._av:
-            context = _context("ilbc", 8000, {}, bit_rate=15200 if size == ILBC_SIZES[0][0] else 13333)
+            decoder = _Av("ilbc", 8000, bit_rate=15200 if size == ILBC_SIZES[0][0] else 13333)
             # FFmpeg's decoder answers to a first frame that is not silent with noise at full scale
-            context.decode(av.Packet(_ILBC_SILENCE[size]))
-            self._av[size] = context
+            decoder.decode(_ILBC_SILENCE[size], 0)
+            self._av[size] = decoder
         return self._av[size]
 
 
-def _context(
-    name: str, rate: int, options: dict[str, str], *, bit_rate: int = 0, extradata: bytes = b""
-) -> AudioCodecContext:
-    context = AudioCodecContext.create(name, "r")
-    assert isinstance(context, AudioCodecContext)
-    context.sample_rate, context.layout = rate, "mono"
-    if bit_rate:
-        context.bit_rate = bit_rate
-    if extradata:
-        context.extradata = extradata
-    context.options = options
-    context.open()
-    return context
+class _Av:
+    """A decoder of FFmpeg's for mono."""
+
+    def __init__(
+        self,
+        name: str,
+        rate: int,
+        *,
+        options: dict[str, str] | None = None,
+        bit_rate: int = 0,
+        extradata: bytes = b"",
+    ) -> None:
+        context = AudioCodecContext.create(name, "r")
+        assert isinstance(context, AudioCodecContext)
+        context.sample_rate, context.layout = rate, "mono"
+        if bit_rate:
+            context.bit_rate = bit_rate
+        if extradata:
+            context.extradata = extradata
+        context.options = options or {}
+        context.open()
+        self._context = context
+        self._read: Callable[[av.AudioFrame], Samples] | None = None
+        "For the form of its frames, which does not change."
+
+    def decode(self, data: bytes, count: int) -> Samples | DecodeError:
+        """What FFmpeg makes of `data`: [count]; cut, or filled up with silence."""
+        if not data:
+            return np.zeros(count, np.int16)
+        try:
+            frames = self._context.decode(av.Packet(data))
+        except (av.FFmpegError, ValueError) as exc:
+            return DecodeError(str(exc))
+        if not frames:
+            return np.zeros(count, np.int16)
+        read = self._read
+        if read is None:
+            read = self._read = _reader(frames[0])
+        samples = read(frames[0]) if len(frames) == 1 else np.concatenate(list(map(read, frames)))
+        if samples.size == count:
+            return samples
+        if samples.size < count:
+            samples = np.pad(samples, (0, count - samples.size))
+        return samples[:count]
 
 
-def _decoded(context: AudioCodecContext, data: bytes, count: int) -> I16 | DecodeError:
-    """What FFmpeg makes of `data`: int16[count]; cut, or filled up with silence."""
-    if not data:
-        return np.zeros(count, np.int16)
-    try:
-        frames = context.decode(av.Packet(data))
-    except (av.FFmpegError, ValueError) as exc:
-        return DecodeError(str(exc))
-    parts = [_samples(frame) for frame in frames]
-    samples = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.int16)
-    if samples.size < count:
-        samples = np.pad(samples, (0, count - samples.size))
-    return samples[:count]
+def _reader(frame: av.AudioFrame) -> Callable[[av.AudioFrame], Samples]:
+    """How to read frames like this one: all decoders here give one channel, of 16-bit integers or of floats."""
+    form = frame.format.packed.name
+    if frame.layout.nb_channels != 1 or form not in ("s16", "flt"):
+        raise AssertionError(f"{frame.layout.nb_channels} channels of {form}")
+    return _integers if form == "s16" else _floats
 
 
-def _samples(frame: av.AudioFrame) -> I16:
-    """The samples of a frame as int16, mono."""
-    kind = frame.format.packed.name
-    channels = frame.layout.nb_channels
-    dtype = np.int16 if kind == "s16" else np.float32
-    planes = [np.frombuffer(memoryview(plane), dtype) for plane in frame.planes]
-    if frame.format.is_planar:
-        values = np.stack([plane[: frame.samples] for plane in planes], axis=1)
-    else:
-        values = planes[0][: frame.samples * channels].reshape(-1, channels)
-    if dtype is np.float32:
-        loud = np.nan_to_num(values) * _FULL_SCALE
-        values = np.clip(np.rint(loud), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
-    return _mono(values)
+def _integers(frame: av.AudioFrame) -> Samples:
+    return np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples)
+
+
+def _floats(frame: av.AudioFrame) -> Samples:
+    return np.frombuffer(memoryview(frame.planes[0]), np.float32, frame.samples)
+
+
+def _to_integers(values: Samples) -> I16:
+    scaled = values * _FULL_SCALE
+    np.rint(scaled, out=scaled)
+    np.fmin(scaled, _LARGEST, out=scaled)  # unlike `clip`, these leave no NaN
+    np.fmax(scaled, -_FULL_SCALE, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def _mono(values: npt.NDArray[np.int16]) -> I16:
@@ -234,8 +278,7 @@ def _mono(values: npt.NDArray[np.int16]) -> I16:
 
 
 def _split(samples: I16, counts: Sequence[int]) -> list[I16 | DecodeError]:
-    ends = np.cumsum(counts).tolist()
-    return [samples[end - count : end] for end, count in zip(ends, counts, strict=True)]
+    return [samples[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
 
 
 def _gsm_frames(payload: bytes) -> list[Frame] | None:
@@ -304,10 +347,12 @@ def _speex(codec: Codec) -> Decoder:
         found = speex_frames(payload)
         if found is None:
             return None
+        if len(found) == 1:
+            return [(payload, count)]
         total, value = 8 * len(payload), int.from_bytes(payload, "big")
         return [(_bits(value >> (total - at - size), size), count) for at, size in found]
 
-    return _Plain(codec, "speex", frames, extradata=_speex_header(codec.rate))
+    return _Floating(codec, "speex", frames, extradata=_speex_header(codec.rate))
 
 
 def _bits(value: int, size: int) -> bytes:
@@ -331,7 +376,7 @@ _DECODERS: dict[str, Callable[[Codec], Decoder]] = {
     "g726": _Joined,
     "g726le": _Joined,
     "gsm": lambda codec: _Plain(codec, "gsm", _gsm_frames, together=True),
-    "g729": lambda codec: _Plain(codec, "g729", _g729_frames),
+    "g729": lambda codec: _Plain(codec, "g729", _g729_frames, together=True),
     "g723": lambda codec: _Plain(codec, "g723_1", _g723_frames),
     "ilbc": _Ilbc,
     "opus": lambda codec: _Plain(codec, "libopus", _opus_frames(codec)),

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
-from siprec.codecs.registry import Codec
+import numpy as np
+
+from siprec.codecs.registry import CODECS, Codec
 
 MALFORMED = -1
 OPUS_LONGEST = 5760
@@ -102,6 +105,7 @@ def _amr_size(kind: int, bits: tuple[int, ...]) -> int:
     return 0 if kind == _NO_DATA or (kind == _SPEECH_LOST and bits is AMRWB_BITS) else -1
 
 
+@lru_cache(4096)  # asked twice for each packet of a tick: how long it is, and how to decode it
 def speex_frames(payload: bytes) -> list[tuple[int, int]] | None:
     """First bit and number of bits of each frame, with the layers above it (RFC 5574 3.3); None if one is cut."""
     total, value = 8 * len(payload), int.from_bytes(payload, "big")
@@ -187,6 +191,18 @@ def _speex(codec: Codec, payload: bytes) -> int:
     frames = speex_frames(payload)
     return len(frames) * codec.rate // 50 if frames is not None else MALFORMED
 
+
+def _frame_of(codec: Codec) -> tuple[int, int]:
+    """Bytes and samples of the smallest whole of a codec of constant size; (0, 0) for the others."""
+    sizes = {"g711": (1, 1), "g722": (1, 2), "gsm": (GSM_FRAME, 160)}
+    return sizes.get(codec.form, (0, 0))
+
+
+FRAME_BYTES, FRAME_SAMPLES = (
+    np.array(column, np.int64) for column in zip(*map(_frame_of, CODECS), strict=True)
+)
+"""int64[codecs], by number: `samples_in` in columns, where a payload is so many bytes for so many samples; 0 where its
+content has to be looked at."""
 
 _SAMPLES: dict[str, Callable[[Codec, bytes], int]] = {
     "g711": _g711,

@@ -13,9 +13,13 @@ from pathlib import Path
 from siprec.storage.fileops import REAL, FileOps, StrPath, failing_as, sync_directory
 
 AUDIO = "audio.wav"
+REDECODED = "audio-redecoded.wav"
+"The audio with what could be decoded only later; AUDIO stays as it was recorded."
 DOCUMENT = "recording.json"
 JOURNAL = "journal"
 "Folder of the journal, under storage.path."
+MAX_DUMPS = 10
+"Files of one leg, one for each worker that had it, are fewer."
 CATALOG = "catalog.db"
 "The embedded catalogue, under storage.path."
 
@@ -90,6 +94,12 @@ def create_root(root: StrPath, *, ops: FileOps = REAL) -> Path:
 def leg_dump(leg: int) -> str:
     """Name of the rtpdump file of leg number `leg` (its place in the recording's legs, from 0)."""
     return f"leg{_counted(leg)}.rtpdump"
+
+
+def leg_dumps(leg: int) -> list[str]:
+    """Names of all rtpdump files that leg number `leg` can have, oldest first: each worker that had it begins its own."""
+    stem, extension = os.path.splitext(leg_dump(leg))
+    return [f"{stem}{extension}", *(f"{stem}-{n}{extension}" for n in range(2, MAX_DUMPS))]
 
 
 def raw_metadata(number: int) -> str:

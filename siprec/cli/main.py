@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from siprec.cli import check_config, drain, export, ls, probe, serve, show, top
+from siprec.cli import check_config, drain, export, ls, probe, redecode, serve, show, top
 from siprec.cli.errors import CommandError
 from siprec.config import ConfigError
 from siprec.daemon.control_client import CommandRefusedError, DaemonAwayError
@@ -27,6 +27,7 @@ app.command("probe")(probe.probe)
 app.command("ls")(ls.ls)
 app.command("show")(show.show)
 app.command("export")(export.export)
+app.command("redecode")(redecode.redecode)
 app.command("top")(top.top)
 app.command("drain")(drain.drain)
 app.command("check-config")(check_config.check_config)

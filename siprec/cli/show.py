@@ -35,6 +35,8 @@ def _lines(one: Recording, root: Path) -> Iterator[str]:
     yield f"ended        {local(one.ended_at)}"
     yield f"length       {duration(elapsed(one, now=now))}"
     yield f"audio        {root / one.path if one.path else '-'}  {one.format or ''} {one.sample_rate or '-'} Hz"
+    if isinstance(original := one.extra.get("original"), str) and one.path:
+        yield f"original     {root / Path(one.path).with_name(Path(original).name)}"
     for participant in one.participants:
         yield f"participant  {name(participant)}"
     for dialog in one.dialogs:

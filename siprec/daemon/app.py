@@ -27,6 +27,7 @@ from siprec.daemon.live import LiveRecording
 from siprec.daemon.metrics import Metrics
 from siprec.daemon.recorder import Recorder
 from siprec.daemon.recovery import close_unfinished
+from siprec.daemon.redecoded import TakeOver
 from siprec.daemon.sdnotify import Notifier, watchdog_interval
 from siprec.daemon.watch import PERIOD_S, Watch
 from siprec.media import protocol
@@ -158,7 +159,8 @@ class App:
             save=lambda live: self.keeper.save(live.folder, self.closing.document(live)),
         )
         self.health = HealthServer(self.metrics, self._why_not)
-        self.control = ControlServer(Commands(self.calls, self._why_not).handlers())
+        take_over = TakeOver(self.calls, self.keeper, self.config.storage.path)
+        self.control = ControlServer(Commands(self.calls, self._why_not, take_over).handlers())
         figures = Figures(
             calls=self.calls,
             media=self.media,

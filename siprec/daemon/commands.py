@@ -11,6 +11,7 @@ from typing import Any
 from siprec.daemon.calls import Calls
 from siprec.daemon.control import ControlRequest, Handler
 from siprec.daemon.live import LiveLeg, LiveRecording
+from siprec.daemon.redecoded import TakeOver
 
 log = logging.getLogger("siprec.daemon")
 
@@ -18,13 +19,18 @@ log = logging.getLogger("siprec.daemon")
 class Commands:
     """Handlers for the control socket."""
 
-    def __init__(self, calls: Calls, why_not: Callable[[], str | None]) -> None:
+    def __init__(self, calls: Calls, why_not: Callable[[], str | None], take_over: TakeOver) -> None:
         """why_not: why a call could not be recorded now; None if it could."""
-        self._calls, self._why_not = calls, why_not
+        self._calls, self._why_not, self._take_over = calls, why_not, take_over
 
     def handlers(self) -> dict[str, Handler]:
         """By the name of the command."""
-        return {"status": self._status, "top": self._top, "drain": self._drain}
+        return {
+            "status": self._status,
+            "top": self._top,
+            "drain": self._drain,
+            "redecoded": self._take_over.handle,
+        }
 
     async def _status(self, _: ControlRequest) -> object:
         calls = self._calls

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from siprec.media.meaning import decodable, meaning_texts
 from siprec.media.protocol import LegReport, LegSpec
 from siprec.media.supervisor import MediaRecording
 from siprec.recording.parties import ChannelPlan, PlannedLeg
@@ -291,6 +292,7 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
         call_id=leg.call_id,
         participants=[model.Participant(aor=party.aor, name=party.name or None) for party in owners],
     )
+    out.extra = payloads_of(leg.spec)
     if leg.srtp_index:
         out.extra["srtp_index"] = {str(ssrc): index for ssrc, index in leg.srtp_index.items()}
     report = leg.report
@@ -305,6 +307,14 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
     out.extra |= {name: counts[name] for name in _MORE_COUNTS}
     out.verdict = _verdict(leg.judgement)
     return out
+
+
+def payloads_of(spec: LegSpec) -> dict[str, Any]:
+    """What is needed to decode a leg's raw packets later: what its payload types mean, and which we could read.
+
+    Never a key.
+    """
+    return {"payloads": meaning_texts(spec.payloads), "decodable": decodable(spec.payloads)}
 
 
 def _ns(zero: int, seconds: float | None) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from siprec.daemon.admission import NotAdmitted
 from siprec.daemon.calls import SDP_HEADER, Means, local_ports, unavailable, wanted_ports, warning
 from siprec.daemon.legs import MAX_LEGS, leg_spec, new_leg, take_plan
-from siprec.daemon.live import LiveRecording
+from siprec.daemon.live import LiveRecording, payloads_of
 from siprec.media.supervisor import MediaRecording, WorkerBusy
 from siprec.recording.intake import Intake, Refused, read_intake
 from siprec.recording.session import Changes, payload_names
@@ -141,6 +141,8 @@ class RunningCalls:
             mux=before.mux,
         )
         media.worker.update_leg(media, leg.spec, now_ns)
+        if any(leg.spec.payloads[number] != meaning for number, meaning in before.payloads.items()):
+            live.event(now_ns, "payloads_changed", leg=leg.id, before=payloads_of(before))
         if leg.spec.active != before.active:
             live.event(now_ns, "resumed" if leg.spec.active else "held", leg=leg.id)
         leg.was_active |= leg.spec.active

@@ -9,28 +9,25 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from siprec.codecs import conceal, g711
-from siprec.codecs.frames import samples_in
+from siprec.codecs import g711
 from siprec.codecs.registry import AUDIO, CODECS, G711_RATE, KINDS, RAW, RED, UNKNOWN
-from siprec.codecs.resample import Placed
 from siprec.media.redundant import unpack
 from siprec.media.result import BatchResult
-from siprec.media.rings import BLOCK, Rings
+from siprec.media.rings import Rings
 from siprec.media.secure import SecureLegs
-from siprec.media.sound import IDLE_NS, Packet, StreamSound
+from siprec.media.sounds import Sounds
 from siprec.media.store import StateStore
 from siprec.media.unrecorded import count_odd, look_for_secrets, note_drops, note_unrecorded, take_others
 from siprec.rtp import packet
 from siprec.rtp.dtmf import DigitCollector
 from siprec.rtp.encrypted import SecretWatch
 from siprec.rtp.groups import Groups
-from siprec.rtp.loss import LossGap
 from siprec.rtp.packet import PacketColumns, parse_columns
 from siprec.rtp.receiver import ReceivedRows
 from siprec.rtp.slab import STRIDE
 from siprec.rtp.source import admit
 from siprec.rtp.state import new_legs, new_streams
-from siprec.rtp.timeline import Batch, Placement, Timeline
+from siprec.rtp.timeline import Batch, Timeline
 
 I64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
@@ -62,10 +59,7 @@ class Pipeline:
         "uint8[legs, 128]: codec number by payload type."
         self._earlier: dict[int, tuple[int, Map]] = {}
         "Legs whose payload types were mapped anew: until when [monotonic ns] the map before holds."
-        self._sounds: dict[int, StreamSound] = {}
-        "By stream row."
-        self._resampled: dict[int, set[int]] = {}
-        "By leg: numbers of the codecs whose resampling was told."
+        self.sounds = Sounds(self.legs, rings)
         self.codecs_seen = np.zeros((legs, len(CODECS)), np.bool_)
         "Which codecs arrived on a leg, by codec number."
         self.timeline = Timeline(self.legs, self.streams, store.history, hold_back_s=hold_back_s)
@@ -99,30 +93,8 @@ class Pipeline:
         """A leg is over, or begins: nothing of its streams and codecs is remembered."""
         self.codecs_seen[leg] = False
         self._earlier.pop(leg, None)
-        self._resampled.pop(leg, None)
         self.secure.forget(leg)
-        for stream in (2 * leg, 2 * leg + 1):
-            self._sounds.pop(stream, None)
-
-    def settle(self, now_ns: int) -> None:
-        """Bring the last run of each stream to its end that sends no more; its last samples are still in a filter."""
-        for stream, sound in self._sounds.items():
-            if not sound.pending:
-                continue
-            leg = stream >> 1
-            if now_ns - sound.last_ns > IDLE_NS or self.legs["end_ns"][leg]:
-                self._write(leg, sound.settle())
-
-    def conceal(self, gap: LossGap) -> bool:
-        """Fill a short loss with the sound before it. False if it is too long, or written already."""
-        row = self.legs[gap.leg]
-        rate, start, count = int(row["rate"]), gap.start - int(row["delta"]), gap.end - gap.start
-        if count > conceal.MAX_S * rate or gap.start < row["floor_p"]:
-            return False
-        before = np.empty(int(conceal.LOOK_BACK_S * rate), np.int16)
-        self.rings.read(gap.leg, start - before.size, before)
-        self._write(gap.leg, [(start, conceal.conceal(before, count, rate))])
-        return True
+        self.sounds.forget(leg)
 
     def commit(self, legs: I64) -> None:
         """Publish the rows of `legs`."""
@@ -219,7 +191,9 @@ class Pipeline:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
         samples = size * _SAMPLES_PER_BYTE[codec]
         slow = self._slow(codec, kind, groups)
-        payloads = {} if slow is None else self._measure(rows, columns, wanted, codec, slow, samples, kind)
+        payloads = (
+            {} if slow is None else self.sounds.measure(rows, columns, wanted, codec, slow, samples, kind)
+        )
         batch = Batch(
             number=number,
             leg=leg,
@@ -237,10 +211,10 @@ class Pipeline:
         result.events += placed.events
         result.gaps += placed.gaps
         for change in placed.changes:
-            self._sounds.pop(change.stream, None)
+            self.sounds.begin(change.stream)
         if slow is not None:
             plain = ~slow[placed.rows]
-            self._decode_slow(codec, batch, placed, payloads, kind, result)
+            self.sounds.decode(codec, batch, placed, payloads, kind, result)
             self._decode(rows, columns, wanted, codec, leg, placed.rows[plain], placed.u[plain])
         else:
             self._decode(rows, columns, wanted, codec, leg, placed.rows, placed.u)
@@ -298,81 +272,3 @@ class Pipeline:
             return None
         slow: Bool = (kind == AUDIO) & ~plain
         return slow if slow.any() else None
-
-    def _measure(
-        self,
-        rows: ReceivedRows,
-        columns: PacketColumns,
-        wanted: I64,
-        codec: npt.NDArray[np.uint8],
-        slow: Bool,
-        samples: I64,
-        kind: npt.NDArray[np.uint8],
-    ) -> dict[int, bytes]:
-        """How much sound the `slow` rows hold, at their file's rate, into `samples`; their payloads by row.
-
-        What its codec cannot read becomes RAW in `kind`.
-        """
-        payloads: dict[int, bytes] = {}
-        rates = self.legs["rate"][rows.leg[wanted]]
-        for i in np.flatnonzero(slow).tolist():
-            row, form = int(wanted[i]), CODECS[codec[i]]
-            start = int(columns.offset[row])
-            payloads[i] = payload = rows.data[row, start : start + int(columns.size[row])].tobytes()
-            count = samples_in(form, payload)
-            if count < 0:
-                kind[i] = RAW
-            samples[i] = max(count, 0) * int(rates[i]) // form.rate
-        return payloads
-
-    def _decode_slow(
-        self,
-        codec: npt.NDArray[np.uint8],
-        batch: Batch,
-        placed: Placement,
-        payloads: dict[int, bytes],
-        kind: npt.NDArray[np.uint8],
-        result: BatchResult,
-    ) -> None:
-        """Decode the placed rows that have `payloads`, each stream's in the order of its sequence numbers."""
-        which = np.array([k for k, i in enumerate(placed.rows.tolist()) if i in payloads], np.int64)
-        if not which.size:
-            return
-        which = which[np.lexsort((placed.ext[which], placed.stream[which]))]
-        groups = Groups.of(placed.stream[which])
-        for g, stream in enumerate(groups.key.tolist()):
-            mine = which[groups.rows(g)]
-            indices = placed.rows[mine].tolist()
-            packets = [
-                Packet(int(codec[i]), u, payloads[i])
-                for i, u in zip(indices, placed.u[mine].tolist(), strict=True)
-            ]
-            leg = stream >> 1
-            sound = self._sounds.get(stream)
-            if sound is None:
-                sound = self._sounds[stream] = StreamSound(int(self.legs["rate"][leg]))
-            sound.last_ns = max(sound.last_ns, int(batch.arrival_ns[indices].max()))
-            made = sound.take(packets)
-            self._write(leg, made.pieces)
-            for failed in made.failed:
-                kind[indices[failed]] = RAW
-            self._note_resampled(leg, {packet.codec for packet in packets}, result)
-
-    def _write(self, leg: int, pieces: list[Placed]) -> None:
-        """Put sound into a leg's ring; what was written to the file already is left out."""
-        row = self.legs[leg]
-        floor = int(row["floor_p"] - row["delta"])
-        number = np.array([leg], np.int64)
-        for place, samples in pieces:
-            skip = min(max(floor - place, 0), samples.size)
-            for at in range(skip, samples.size, BLOCK):
-                part = samples[at : at + BLOCK]
-                if not self.rings.write(number, np.array([place + at], np.int64), part[None, :]).all():
-                    row["no_room"] += 1
-
-    def _note_resampled(self, leg: int, codecs: set[int], result: BatchResult) -> None:
-        rate, told = int(self.legs["rate"][leg]), self._resampled.setdefault(leg, set())
-        for number in codecs - told:
-            if CODECS[number].rate != rate:
-                told.add(number)
-                result.resampled.append((leg, CODECS[number]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,12 @@ _ROUNDING = 1
 "Samples by which the places of packets that follow each other may differ from their lengths: rates that do not divide."
 
 
-@dataclass(slots=True)
-class Packet:
-    """A placed packet: its codec's number, ring position, payload."""
+class Packets(NamedTuple):
+    """Placed packets of a stream, in order of their sequence numbers: codec number, ring position, payload of each."""
 
-    codec: int
-    u: int
-    payload: bytes
+    codecs: list[int]
+    places: list[int]
+    payloads: list[bytes]
 
 
 @dataclass(slots=True)
@@ -59,14 +59,15 @@ class StreamSound:
         """Whether samples of its last run are still in the filter."""
         return self._resampler is not None and self._resampler.next_place is not None
 
-    def take(self, packets: Sequence[Packet]) -> Sound:
-        """Decode packets, in order of their sequence numbers."""
+    def take(self, packets: Packets) -> Sound:
+        """Decode packets."""
         sound = Sound()
         at = 0
-        for codec, group in groupby(packets, key=lambda packet: packet.codec):
-            same = list(group)
-            self._place(same, self._decode(codec, [p.payload for p in same], at, sound), sound)
-            at += len(same)
+        for codec, group in groupby(packets.codecs):
+            end = at + len(list(group))
+            decoded = self._decode(codec, packets.payloads[at:end], at, sound)
+            self._place(CODECS[codec].rate, packets.places[at:end], decoded, sound)
+            at = end
         return sound
 
     def settle(self) -> list[Placed]:
@@ -83,9 +84,8 @@ class StreamSound:
             decoded.append(None if isinstance(samples, DecodeError) else samples)
         return decoded
 
-    def _place(self, packets: list[Packet], decoded: list[I16 | None], sound: Sound) -> None:
-        rate = CODECS[packets[0].codec].rate
-        for place, samples in _runs(packets, decoded, rate, self._file_rate):
+    def _place(self, rate: int, places: list[int], decoded: list[I16 | None], sound: Sound) -> None:
+        for place, samples in _runs(places, decoded, rate, self._file_rate):
             if rate == self._file_rate:
                 sound.pieces += self.settle()
                 sound.pieces.append((place, samples))
@@ -103,19 +103,19 @@ class StreamSound:
 
 
 def _runs(
-    packets: list[Packet], decoded: list[I16 | None], rate: int, file_rate: int
+    places: list[int], decoded: list[I16 | None], rate: int, file_rate: int
 ) -> Iterator[tuple[int, I16]]:
     """What stands together in one piece: (ring position, samples at `rate`)."""
     place, end, parts = 0, 0, list[I16]()
-    for packet, samples in zip(packets, decoded, strict=True):
+    for u, samples in zip(places, decoded, strict=True):
         if samples is None or not samples.size:
             continue
-        if not parts or abs(packet.u - end) > _ROUNDING:
+        if not parts or abs(u - end) > _ROUNDING:
             if parts:
                 yield place, _joined(parts)
-            place, parts = packet.u, []
+            place, parts = u, []
         parts.append(samples)
-        end = packet.u + samples.size * file_rate // rate
+        end = u + samples.size * file_rate // rate
     if parts:
         yield place, _joined(parts)
 

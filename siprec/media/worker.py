@@ -129,7 +129,7 @@ class MediaWorker:
             arrival = self._clock.to_monotonic(rows.stamp)
             self._reached[rows.leg] = arrival
             self._act(self.pipeline.process(rows, arrival))
-        self.pipeline.settle(self._now)
+        self.pipeline.sounds.settle(self._now)
         self._note_drained(self._receiver.capped, waiting)
 
     def _note_drained(self, capped: list[int], waiting: set[int]) -> None:
@@ -260,7 +260,7 @@ class MediaWorker:
             gaps[-1] = (gaps[-1][0], gap.end, 0)
         elif len(gaps) < MAX_GAPS:
             gaps.append((gap.start, gap.end, gap.packets))
-        if self._settings.conceal and gap.packets and self.pipeline.conceal(gap):
+        if self._settings.conceal and gap.packets and self.pipeline.sounds.conceal(gap):
             recording = self._roster.recordings[self._roster.legs[gap.leg].recording]
             length_s = round((gap.end - gap.start) / recording.rate, 4)
             self._event(gap.leg, "concealed", recording.time_of(gap.start), length_s=length_s)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from siprec.codecs import g711
 from siprec.media.rings import RingReader
 from siprec.storage.fileops import StorageError
+from siprec.storage.layout import MAX_DUMPS
 from siprec.storage.rtpdump import RtpdumpHeader, RtpdumpWriter
 from siprec.storage.sink import PlainSink
 from siprec.storage.stereo import WavWriter
@@ -29,8 +30,6 @@ I64 = npt.NDArray[np.int64]
 
 _DUMP_QUEUE = 16 << 20
 "Bytes of packets without a decoder that may wait for the disk."
-_MAX_DUMPS = 10
-"Files of one leg: one for each worker that had it."
 
 
 @dataclass(slots=True)
@@ -83,7 +82,7 @@ class DumpFile:
     def _create(self) -> PlainSink:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         stem, extension = os.path.splitext(self._path)
-        for path in (self._path, *(f"{stem}-{n}{extension}" for n in range(2, _MAX_DUMPS))):
+        for path in (self._path, *(f"{stem}-{n}{extension}" for n in range(2, MAX_DUMPS))):
             with contextlib.suppress(FileExistsError):
                 return PlainSink(os.open(path, flags, 0o640), path)
         raise StorageError(errno.EEXIST, "create", self._path)
