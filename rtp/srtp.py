@@ -307,6 +307,11 @@ class LegSrtp:
                 continue
         return data if not self._required and _is_plain_rtcp(data) else b""
 
+    def close(self, data: bytes) -> bytes:
+        """Protect an RTP packet of ours."""
+        closed: bytes = self._ours.protect(data)
+        return closed
+
     def close_rtcp(self, data: bytes) -> bytes:
         """Protect a compound RTCP packet of ours."""
         closed: bytes = self._ours.protect_rtcp(data)
