@@ -66,22 +66,30 @@ class SecureLegs:
         """
         which = wanted[self._has_keys[rows.leg[wanted]]]
         opened: list[int] = []
+        lengths: list[int] = []
         left_out: list[int] = []
         failed: list[int] = []
-        for row in which.tolist():
-            leg, length = int(rows.leg[row]), int(rows.length[row])
-            plain, outcome = self._srtp[leg].open(rows.data[row, :length].tobytes())
+        data, stride = (
+            memoryview(rows.data).cast("B"),
+            rows.data.shape[1],
+        )  # a few times faster than rows of numpy
+        for row, leg, length in zip(
+            which.tolist(), rows.leg[which].tolist(), rows.length[which].tolist(), strict=True
+        ):
+            start = row * stride
+            plain, outcome = self._srtp[leg].open(bytes(data[start : start + length]))
             if outcome is Outcome.OPENED:
-                rows.data[row, : len(plain)] = np.frombuffer(plain, np.uint8)
-                rows.length[row] = len(plain)
+                data[start : start + len(plain)] = plain
                 opened.append(row)
+                lengths.append(len(plain))
             elif outcome is Outcome.REPEATED:
                 self._legs["duplicates"][leg] += 1
                 left_out.append(row)
             elif outcome is Outcome.FAILED:
                 failed.append(row)
+        rows.length[opened] = lengths
         self._parse_again(rows, columns, np.array(opened, np.int64))
-        broken = [row for row in opened if columns.kind[row] != RTP]
+        broken = [row for row, kind in zip(opened, columns.kind[opened].tolist(), strict=True) if kind != RTP]
         for row in broken:
             self._legs["broken"][rows.leg[row]] += 1
         left_out += broken

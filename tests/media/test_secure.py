@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pylibsrtp import Error as PylibsrtpError
 from pylibsrtp import Policy, Session
 
 from siprec.codecs import g711
@@ -311,3 +312,41 @@ def test_reports_on_the_rtp_port_are_opened_and_answered_from_there(media, suite
     assert int.from_bytes(answer[8:12], "big") == one.ssrc
     assert counted.sender_packets is not None
     assert media.worker.beat().counters["rtcp_malformed"] == 0
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_whatever_comes_to_an_encrypted_leg_ends_no_worker(media, suite):
+    """Noise, cut packets, and odd headers with a tag that is right: one that has the key may still send nonsense."""
+    opened = media.open([media.spec(0, 0, srtp=spec_of(suite)), media.spec(1, 1)])
+    one, plain, rng = speaker(media, suite=suite), media.speaker(1), Random(suite)
+    sent = 0
+    for _ in range(12):
+        talk(media, plain, ticks=1)
+        for n in range(40):
+            head = bytearray(rtp(rng.randrange(1 << 16), rng.randrange(1 << 32), b"", ssrc=rng.randrange(4)))
+            head[0] = 0x80 | rng.randrange(64)  # padding, extension, up to 15 CSRC
+            head[1] = rng.choice((0, 8, 9, 96, 101, 13, 18))
+            data = bytes(head) + rng.randbytes(rng.randrange(200))
+            try:
+                data = one.session.protect(data)
+            except PylibsrtpError:  # it finds the header wrong
+                data = data[: rng.randrange(len(data))]
+            if n % 4 == 0:
+                data = data[: rng.randrange(len(data) + 1)]
+            one.sock.sendto(data, one.address)
+            sent += 1
+    closed = media.hang_up()
+    assert heard(opened, plain, 1)
+    counts = closed.legs[0].counts
+    named = (
+        "packets",
+        "undecryptable",
+        "broken",
+        "duplicates",
+        "rtcp",
+        "foreign",
+        "discarded",
+        "second_sender",
+    )
+    assert sum(counts[name] for name in named) >= sent
+    assert media.worker.beat().counters["commands_refused"] == 0
