@@ -169,6 +169,8 @@ class LegSrtp:
         self._misses: dict[int, int] = {}
         "Packets in a row that were not opened, by SSRC."
         self._first_guesses = 0
+        self.searches = 0
+        "Times that the place of a stream was looked for."
         self._set(suite, keys)
 
     def rekey(self, suite: str, keys: Sequence[MasterKey], local: bytes, *, required: bool = True) -> None:
@@ -239,6 +241,7 @@ class LegSrtp:
         _put(self._misses, ssrc, misses)
         plain_allowed = not self._required and ssrc not in self._index
         if self._is_due(misses, once=plain_allowed):
+            self.searches += 1
             for context, packet in self._candidates(data):
                 found = context.open_at(packet, ssrc, self._guesses(ssrc, seq))
                 if found is not None:

@@ -23,6 +23,8 @@ class SecureLegs:
         self._legs, self._streams = legs, streams
         self._srtp: dict[int, LegSrtp] = {}
         self._has_keys = np.zeros(legs.shape, np.bool_)
+        self._searches = 0
+        "Of legs that are over."
 
     def __bool__(self) -> bool:
         return bool(self._srtp)
@@ -53,8 +55,14 @@ class SecureLegs:
 
     def forget(self, leg: int) -> None:
         """A leg has no keys any more."""
-        self._srtp.pop(leg, None)
+        srtp = self._srtp.pop(leg, None)
+        self._searches += srtp.searches if srtp is not None else 0
         self._has_keys[leg] = False
+
+    @property
+    def searches(self) -> int:
+        """Times that the place of an encrypted stream was looked for: it was joined late, was away, or is of another key."""
+        return self._searches + sum(srtp.searches for srtp in self._srtp.values())
 
     def open(
         self, rows: ReceivedRows, arrival: I64, columns: PacketColumns, wanted: I64, result: BatchResult

@@ -263,6 +263,7 @@ def test_a_stream_that_begins_anew_with_the_same_key_is_recorded_again(media):
     assert counts["packets"] + counts["undecryptable"] == 150
     assert counts["undecryptable"] == len(list(RtpdumpReader((media.folder / "leg0.rtpdump").read_bytes())))
     assert 0 < counts["undecryptable"] < 30
+    assert media.worker.beat().counters["srtp_searches"] == 1
 
 
 def test_three_roll_overs_and_a_worker_that_dies_behind_each(media):
