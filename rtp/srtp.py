@@ -8,7 +8,7 @@ same key and give to it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,15 +16,23 @@ from pylibsrtp import Error, Policy, Session
 
 WINDOW = 1024
 "Packets that may be as late; older ones are not opened."
+LONGEST = 1500
+"Bytes of a packet that libsrtp's Python binding takes; longer ones are not opened."
 MAX_EARLIER = 4
 "Sets of keys before the present one that are still tried: packets are on their way when keys change."
 MAX_SSRCS = 64
 "SSRCs of a leg whose index is remembered."
+MAX_STREAMS = 1024
+"SSRCs that one session opens before it gives way to a fresh one: libsrtp keeps each for ever."
 ROC_GUESSES = 8
-"Roll-over counters that are tried for a stream that we did not see from its beginning: 22 minutes of 20 ms each."
+"""Roll-over counters that are tried for a stream whose place is not known: we came late, its packets went elsewhere for more
+than half a lap, or it began anew. 22 minutes of 20 ms each."""
+PATIENCE = 25
+"Packets of an SSRC in a row that are not opened, before its place is looked for; a few of them are nothing but late."
 _GUESS_EVERY = 50
-"Packets that cannot be opened, between two rounds of guesses."
-_MAX_ROUNDS = 20
+"Packets between one search and the next."
+_FIRST_GUESSES = 8
+"Searches before anything was opened: then the first packet is enough."
 _STEP = 0x4000
 "Between two packets that bring a session to its place: less than half a lap of the sequence number."
 _RTP = struct.Struct("!BBHII")
@@ -88,7 +96,7 @@ class _Context:
     def open(self, data: bytes, ssrc: int) -> bytes:
         """Raises Error."""
         plain: bytes = self._placed.get(ssrc, self._session).unprotect(data)
-        self.opened.add(ssrc)
+        self._note(ssrc)
         return plain
 
     def open_rtcp(self, data: bytes) -> bytes:
@@ -96,31 +104,52 @@ class _Context:
         plain: bytes = self._session.unprotect_rtcp(data)
         return plain
 
-    def open_at(self, data: bytes, ssrc: int, index: int) -> bytes | None:
-        """Try with a session that has been brought near `index`, the extended sequence number; keeps it if that works."""
-        session = self.profile.session(self.key.secret)
-        try:
-            bring_to(session, self.profile, self.key.secret, ssrc, index)
-            plain: bytes = session.unprotect(data)
-        except Error:
-            return None
-        self._placed[ssrc] = session
+    def open_at(self, data: bytes, ssrc: int, indices: Iterable[int]) -> tuple[bytes, int] | None:
+        """Try with a session that is brought near each index (extended sequence number) in turn, in rising order.
+
+        Returns the packet and its index, and keeps the session for this SSRC; None if it fits none of them.
+        """
+        journey = Journey(self.profile, self.key.secret, ssrc)
+        for index in indices:
+            try:
+                journey.reach(index)
+                plain: bytes = journey.session.unprotect(data)
+            except Error:
+                continue
+            self._note(ssrc)
+            self._placed[ssrc] = journey.session
+            return plain, index
+        return None
+
+    def _note(self, ssrc: int) -> None:
+        if ssrc in self.opened:
+            return
+        if len(self.opened) >= MAX_STREAMS:
+            self._session = self.profile.session(self.key.secret)
+            self._placed.clear()
+            self.opened.clear()
         self.opened.add(ssrc)
-        return plain
 
 
-def bring_to(session: Session, profile: Profile, key: bytes, ssrc: int, index: int) -> None:
-    """Make an inbound session expect `ssrc` near the extended sequence number `index`. Raises Error.
+class Journey:
+    """An inbound session on its way to the place of a stream, which libsrtp cannot be told.
 
     The packets that it is given lie before everything that is still in its window, so that none of the real ones is
     taken for a repetition.
     """
-    last = index - 2 * WINDOW
-    if last < 0:
-        return
-    sender = profile.session(key, outbound=True)
-    for at in [*range(0, last, _STEP), last]:
-        session.unprotect(sender.protect(_RTP.pack(0x80, 0, at & 0xFFFF, 0, ssrc)))
+
+    def __init__(self, profile: Profile, key: bytes, ssrc: int) -> None:
+        self.session = profile.session(key)
+        self._sender, self._ssrc, self._at = profile.session(key, outbound=True), ssrc, 0
+
+    def reach(self, index: int) -> None:
+        """Go on until the extended sequence number `index` is near; never back. Raises Error."""
+        last = index - 2 * WINDOW
+        if last < 0:
+            return
+        for at in [*range(self._at, last, _STEP), last]:
+            self.session.unprotect(self._sender.protect(_RTP.pack(0x80, 0, at & 0xFFFF, 0, self._ssrc)))
+        self._at = last + 1
 
 
 class LegSrtp:
@@ -136,8 +165,12 @@ class LegSrtp:
         self._earlier: list[_Context] = []
         self._ours = Profile[suite].session(local, outbound=True)
         self._index: dict[int, int] = {}
-        "Highest extended sequence number by SSRC."
-        self._failures = self._rounds = 0
+        "Highest extended sequence number by SSRC, the one heard last at the end."
+        self._misses: dict[int, int] = {}
+        "Packets in a row that were not opened, by SSRC."
+        self._first_guesses = 0
+        self.searches = 0
+        "Times that the place of a stream was looked for."
         self._set(suite, keys)
 
     def rekey(self, suite: str, keys: Sequence[MasterKey], local: bytes, *, required: bool = True) -> None:
@@ -154,7 +187,8 @@ class LegSrtp:
         fresh = [known.get((profile, key)) or _Context(profile, key) for key in keys]
         if fresh != self._contexts:
             self._earlier = [c for c in [*self._contexts, *self._earlier] if c not in fresh][:MAX_EARLIER]
-            self._contexts, self._failures, self._rounds = fresh, 0, 0
+            self._contexts, self._first_guesses = fresh, 0
+            self._misses.clear()
 
     def index_of(self, ssrc: int) -> int | None:
         """Highest extended sequence number (roll-over counter and sequence number) that was opened of an SSRC."""
@@ -171,73 +205,94 @@ class LegSrtp:
     def open(self, data: bytes) -> tuple[bytes, Outcome]:
         """Open an RTP packet with a whole header; gives it back as it is unless it was opened. Never raises."""
         seq, ssrc = int.from_bytes(data[2:4], "big"), int.from_bytes(data[8:12], "big")
-        repeated = False
+        if len(data) > LONGEST:
+            return data, Outcome.FAILED
+        repeated = old = False
         index = self._near(ssrc, seq)
         for context, packet in self._candidates(data):
             begins = ssrc not in context.opened
-            if begins and index >= 1 << 16 and self._patient():
-                plain = context.open_at(packet, ssrc, index)
-                if plain is not None:
-                    return self._opened(plain, ssrc, index)
+            if begins and index >= 1 << 16 and self._worthwhile(ssrc):
+                found = context.open_at(packet, ssrc, [index])
+                if found is not None:
+                    return self._opened(found[0], ssrc, index)
             try:
                 plain = context.open(packet, ssrc)
                 # a key with which the sender began to count anew (RFC 4568) has opened it at its beginning
                 return self._opened(plain, ssrc, seq if begins else index, anew=begins)
             except Error as exc:
-                repeated |= "replay" in str(exc) or "too old" in str(exc)
+                repeated |= "bad index" in str(exc)
+                old |= "too old" in str(exc)
         if repeated:
             return data, Outcome.REPEATED
-        if not self._required and ssrc not in self._index:
-            return data, Outcome.PLAIN
-        return self._guess(data, ssrc, seq)
+        return self._missed(data, ssrc, seq, old)
 
     def _opened(self, plain: bytes, ssrc: int, index: int, *, anew: bool = False) -> tuple[bytes, Outcome]:
+        self._misses.pop(ssrc, None)
         self._remember(ssrc, index if anew else max(index, self._index.get(ssrc, 0)))
         return plain, Outcome.OPENED
 
-    def _patient(self) -> bool:
+    def _missed(self, data: bytes, ssrc: int, seq: int, old: bool) -> tuple[bytes, Outcome]:
+        """What to make of a packet that no session opens where it is.
+
+        Most often it is not meant for us. But a whole stream of them may be somewhere else: what seems too old is a
+        repetition only while others are opened.
+        """
+        misses = self._misses.get(ssrc, 0) + 1
+        _put(self._misses, ssrc, misses)
+        plain_allowed = not self._required and ssrc not in self._index
+        if self._is_due(misses, once=plain_allowed):
+            self.searches += 1
+            for context, packet in self._candidates(data):
+                found = context.open_at(packet, ssrc, self._guesses(ssrc, seq))
+                if found is not None:
+                    return self._opened(found[0], ssrc, found[1], anew=True)
+        if plain_allowed:
+            return data, Outcome.PLAIN
+        return data, Outcome.REPEATED if old and misses < PATIENCE else Outcome.FAILED
+
+    def _is_due(self, misses: int, *, once: bool) -> bool:
+        """Whether to look for the place of a stream now: searches are dear, and there may be nothing to find."""
+        if not self._index and misses == 1 and self._first_guesses < _FIRST_GUESSES:
+            self._first_guesses += 1
+            return True
+        return misses == PATIENCE or (misses % _GUESS_EVERY == PATIENCE and not once)
+
+    def _worthwhile(self, ssrc: int) -> bool:
         """Whether to bring a session to its place for a packet: not for each one of a stream that nothing opens."""
-        return self._failures < _GUESS_EVERY or self._failures % _GUESS_EVERY == 0
+        misses = self._misses.get(ssrc, 0)
+        return misses < PATIENCE or misses % _GUESS_EVERY == 0
+
+    def _guesses(self, ssrc: int, seq: int) -> list[int]:
+        """Extended numbers that `seq` may have: from where its stream was on, or from the beginning."""
+        roc = self._index.get(ssrc, 0) >> 16
+        return [(guess << 16) + seq for guess in sorted({0, *range(roc, roc + ROC_GUESSES + 1)})]
 
     def _near(self, ssrc: int, seq: int) -> int:
-        """The extended number of `seq` that is nearest to what was opened of its SSRC; from 0 on for a new one."""
-        known = self._index.get(ssrc)
-        if known is None:
-            return seq
-        return known + ((seq - known + 0x8000) & 0xFFFF) - 0x8000
-
-    def _guess(self, data: bytes, ssrc: int, seq: int) -> tuple[bytes, Outcome]:
-        """Now and then, see whether a stream is further on than we know: we may have come late."""
-        self._failures += 1
-        if self._failures % _GUESS_EVERY != 1 or self._rounds >= _MAX_ROUNDS:
-            return data, Outcome.FAILED
-        self._rounds += 1
-        for context, packet in self._candidates(data):
-            for roc in range(1, ROC_GUESSES + 1):
-                index = (roc << 16) + seq
-                plain = context.open_at(packet, ssrc, index)
-                if plain is not None:
-                    return self._opened(plain, ssrc, index, anew=True)
-        return data, Outcome.FAILED
+        """The extended number of `seq` by what was opened of its SSRC (RFC 3711 3.3.1), as libsrtp has it; from 0 on for a new one."""
+        roc, last = divmod(self._index.get(ssrc, 0), 1 << 16)
+        if last < 0x8000:
+            roc -= seq - last > 0x8000
+        else:
+            roc += last - 0x8000 > seq
+        return (max(roc, 0) << 16) + seq
 
     def _remember(self, ssrc: int, index: int) -> None:
-        if ssrc not in self._index and len(self._index) >= MAX_SSRCS:
-            del self._index[next(iter(self._index))]
-        self._index[ssrc] = index
+        _put(self._index, ssrc, index)
 
     def _candidates(self, data: bytes, *, rtcp: bool = False) -> list[tuple[_Context, bytes]]:
         """The contexts that a packet may belong to, and the packet without its MKI for each."""
-        found = []
+        found, unmarked = [], []
         for context in [*self._contexts, *self._earlier]:
             mki = context.key.mki
             if not mki:
                 found.append((context, data))
                 continue
+            unmarked.append((context, data))  # some announce an MKI and leave it out
             tag = context.profile.rtcp_tag if rtcp else context.profile.tag
             end = len(data) - tag
             if data[end - len(mki) : end] == mki:
                 found.append((context, data[: end - len(mki)] + data[end:]))
-        return found
+        return found + unmarked
 
     @property
     def encrypts(self) -> bool:
@@ -246,16 +301,38 @@ class LegSrtp:
 
     def open_rtcp(self, data: bytes) -> bytes:
         """Open a compound RTCP packet; b"" if it cannot be. Plain ones are taken where that is allowed."""
-        if len(data) < _RTCP_HEADER:
+        if not _RTCP_HEADER <= len(data) <= LONGEST:
             return b""
         for context, packet in self._candidates(data, rtcp=True):
             try:
                 return context.open_rtcp(packet)
             except Error:
                 continue
-        return b"" if self._required else data
+        return data if not self._required and _is_plain_rtcp(data) else b""
+
+    def close(self, data: bytes) -> bytes:
+        """Protect an RTP packet of ours."""
+        closed: bytes = self._ours.protect(data)
+        return closed
 
     def close_rtcp(self, data: bytes) -> bytes:
         """Protect a compound RTCP packet of ours."""
         closed: bytes = self._ours.protect_rtcp(data)
         return closed
+
+
+def _put(table: dict[int, int], ssrc: int, value: int) -> None:
+    """Set an entry of a table of so many SSRCs, of which the one that was not set for the longest time gives way."""
+    if ssrc in table:
+        del table[ssrc]
+    elif len(table) >= MAX_SSRCS:
+        del table[next(iter(table))]
+    table[ssrc] = value
+
+
+def _is_plain_rtcp(data: bytes) -> bool:
+    """Whether the packets of a compound fill it (RFC 3550 6.1): encrypted ones have something behind, and noise for lengths."""
+    at = 0
+    while at + 4 <= len(data) and data[at] >> 6 == 2:
+        at += 4 + 4 * int.from_bytes(data[at + 2 : at + 4], "big")
+    return at == len(data)

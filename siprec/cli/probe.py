@@ -27,6 +27,13 @@ _Duplicate = Annotated[float, typer.Option(metavar="PCT", help="Send so many pac
 _Hold = Annotated[float, typer.Option(metavar="S", help="Hold the call for so long in the middle.")]
 _Dtmf = Annotated[str, typer.Option(metavar="DIGITS", help="Keys that the caller presses (RFC 4733).")]
 _SsrcChange = Annotated[bool, typer.Option("--ssrc-change", help="Change the SSRC during the call.")]
+_Srtp = Annotated[
+    Literal["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"]
+    | None,
+    typer.Option(
+        metavar="SUITE", help="Encrypt the audio, with keys in the SDP, e.g. AES_CM_128_HMAC_SHA1_80."
+    ),
+]
 _NoMetadata = Annotated[bool, typer.Option("--no-metadata", help="Send no rs-metadata.")]
 _OneLeg = Annotated[bool, typer.Option("--one-leg", help="One m-line with both parties mixed.")]
 _Seed = Annotated[int, typer.Option(help="The same seed gives the same sound and the same losses.")]
@@ -53,6 +60,7 @@ def probe(
     hold: _Hold = 0.0,
     dtmf: _Dtmf = "",
     ssrc_change: _SsrcChange = False,
+    srtp: _Srtp = None,
     no_metadata: _NoMetadata = False,
     one_leg: _OneLeg = False,
     seed: _Seed = 1,
@@ -73,6 +81,7 @@ def probe(
         "hold_s": hold,
         "digits": dtmf,
         "ssrc_change": ssrc_change,
+        "srtp": srtp or "",
         "metadata": not no_metadata,
         "mixed": one_leg,
         "seed": seed,

@@ -156,6 +156,7 @@ class App:
             self.space,
             self.alarms,
             catalog_fault=lambda: self.follower.status().last_error,
+            save=lambda live: self.keeper.save(live.folder, self.closing.document(live)),
         )
         self.health = HealthServer(self.metrics, self._why_not)
         take_over = TakeOver(self.calls, self.keeper, self.config.storage.path)

@@ -15,6 +15,7 @@ from siprec.daemon.alarm import AlarmKind, Alarms
 from siprec.daemon.keeper import Keeper
 from siprec.daemon.live import LiveRecording, document
 from siprec.daemon.logs import RecordingLog
+from siprec.daemon.roll_over import note_indices
 from siprec.media import protocol
 from siprec.media.reports import RAW_COUNTS
 from siprec.media.supervisor import MediaRecording
@@ -104,6 +105,7 @@ class Closing:
         by_leg = {report.leg: report for report in closed.legs}
         for leg in live.legs:
             leg.report = by_leg.get(leg.spec.leg)
+        note_indices(live)
         live.t0_ns, live.end_ns = closed.t0_ns, closed.end_ns
         live.frames, live.write_error = closed.frames, closed.error
         judgement, live.state = live.judge(no_media_s=self.config.recording.no_media_s), "ended"

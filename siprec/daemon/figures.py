@@ -25,6 +25,7 @@ _WORKER_COUNTERS = (
     "clock_steps",
     "rtcp_malformed",
     "dtmf_malformed",
+    "srtp_searches",
     "dump_errors",
     "cpu_s",
 )

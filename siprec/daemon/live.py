@@ -64,6 +64,8 @@ class LiveLeg:
     joined: float = field(default_factory=time.monotonic)
     "Monotonic seconds."
     alarmed: bool = False
+    srtp_index: dict[int, int] = field(default_factory=dict)
+    "Highest extended sequence number that was opened, by SSRC; of encrypted streams."
     report: LegReport | None = None
     judgement: Judgement | None = None
 
@@ -291,6 +293,8 @@ def _leg(live: LiveRecording, leg: LiveLeg, zero: int) -> model.Leg:
         participants=[model.Participant(aor=party.aor, name=party.name or None) for party in owners],
     )
     out.extra = payloads_of(leg.spec)
+    if leg.srtp_index:
+        out.extra["srtp_index"] = {str(ssrc): index for ssrc, index in leg.srtp_index.items()}
     report = leg.report
     if report is None:
         return out

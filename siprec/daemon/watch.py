@@ -11,6 +11,7 @@ from siprec.config import Config
 from siprec.daemon.alarm import AlarmKind, Alarms
 from siprec.daemon.calls import Calls
 from siprec.daemon.live import LiveLeg, LiveRecording
+from siprec.daemon.roll_over import note_indices
 from siprec.media.supervisor import MediaProcess, MediaSupervisor
 from siprec.storage.fileops import StorageError
 from siprec.storage.space import OutOfSpace, SpaceAccount
@@ -20,6 +21,8 @@ BEAT_LATE_S = 10.0
 "A worker that has said nothing for this long does not live."
 CATALOG_AWAY_S = 5.0
 "How long the catalogue may not answer before somebody should look."
+ROLL_OVER_S = 10.0
+"Between two looks at the roll-over counters of encrypted calls; they rise every 22 minutes at most."
 _COUNTERS = {
     "stalled_ticks": (
         AlarmKind.DISK_STALLED,
@@ -44,13 +47,15 @@ class Watch:
         space: SpaceAccount,
         alarms: Alarms,
         catalog_fault: Callable[[], str | None],
+        save: Callable[[LiveRecording], None],
     ) -> None:
-        """catalog_fault: why the catalogue does not answer; None if it does."""
+        """catalog_fault: why the catalogue does not answer; None if it does. save: journals a recording as it is now."""
         self.config = config
         self._calls, self._media, self._space, self._alarms = calls, media, space, alarms
-        self._catalog_fault = catalog_fault
+        self._catalog_fault, self._save = catalog_fault, save
         self._away_since: float | None = None
         self._away_said = False
+        self._roll_over_due = 0.0
         self._counts: dict[tuple[int, str], float] = {}
         self._growing: set[tuple[int, str]] = set()
 
@@ -60,6 +65,7 @@ class Watch:
         self._account(now)
         self._look_at_workers()
         self._look_at_catalog(now)
+        self._look_at_roll_overs(now)
 
     def alive(self, now: float) -> bool:
         """Every worker runs and has spoken lately: what the service manager's watchdog is fed with."""
@@ -106,6 +112,15 @@ class Watch:
                 self._space.grow(live.id, written)
             except (OutOfSpace, StorageError) as exc:
                 self._alarms(AlarmKind.DISK_LOW, str(exc), recording=live.id)
+
+    def _look_at_roll_overs(self, now: float) -> None:
+        """Journal the roll-over counters of encrypted calls that have risen."""
+        if now < self._roll_over_due:
+            return
+        self._roll_over_due = now + ROLL_OVER_S
+        for live in self._calls.live.values():
+            if live.end_ns is None and note_indices(live):
+                self._save(live)
 
     def _look_at_workers(self) -> None:
         """An alarm when a counter begins to grow; the count of a new worker begins at 0."""

@@ -23,6 +23,8 @@ class SecureLegs:
         self._legs, self._streams = legs, streams
         self._srtp: dict[int, LegSrtp] = {}
         self._has_keys = np.zeros(legs.shape, np.bool_)
+        self._searches = 0
+        "Of legs that are over."
 
     def __bool__(self) -> bool:
         return bool(self._srtp)
@@ -53,8 +55,14 @@ class SecureLegs:
 
     def forget(self, leg: int) -> None:
         """A leg has no keys any more."""
-        self._srtp.pop(leg, None)
+        srtp = self._srtp.pop(leg, None)
+        self._searches += srtp.searches if srtp is not None else 0
         self._has_keys[leg] = False
+
+    @property
+    def searches(self) -> int:
+        """Times that the place of an encrypted stream was looked for: it was joined late, was away, or is of another key."""
+        return self._searches + sum(srtp.searches for srtp in self._srtp.values())
 
     def open(
         self, rows: ReceivedRows, arrival: I64, columns: PacketColumns, wanted: I64, result: BatchResult
@@ -66,22 +74,30 @@ class SecureLegs:
         """
         which = wanted[self._has_keys[rows.leg[wanted]]]
         opened: list[int] = []
+        lengths: list[int] = []
         left_out: list[int] = []
         failed: list[int] = []
-        for row in which.tolist():
-            leg, length = int(rows.leg[row]), int(rows.length[row])
-            plain, outcome = self._srtp[leg].open(rows.data[row, :length].tobytes())
+        data, stride = (
+            memoryview(rows.data).cast("B"),
+            rows.data.shape[1],
+        )  # a few times faster than rows of numpy
+        for row, leg, length in zip(
+            which.tolist(), rows.leg[which].tolist(), rows.length[which].tolist(), strict=True
+        ):
+            start = row * stride
+            plain, outcome = self._srtp[leg].open(bytes(data[start : start + length]))
             if outcome is Outcome.OPENED:
-                rows.data[row, : len(plain)] = np.frombuffer(plain, np.uint8)
-                rows.length[row] = len(plain)
+                data[start : start + len(plain)] = plain
                 opened.append(row)
+                lengths.append(len(plain))
             elif outcome is Outcome.REPEATED:
                 self._legs["duplicates"][leg] += 1
                 left_out.append(row)
             elif outcome is Outcome.FAILED:
                 failed.append(row)
+        rows.length[opened] = lengths
         self._parse_again(rows, columns, np.array(opened, np.int64))
-        broken = [row for row in opened if columns.kind[row] != RTP]
+        broken = [row for row, kind in zip(opened, columns.kind[opened].tolist(), strict=True) if kind != RTP]
         for row in broken:
             self._legs["broken"][rows.leg[row]] += 1
         left_out += broken

@@ -343,6 +343,7 @@ class MediaWorker:
                 "receive_errors": self._receiver.errors,
                 "clock_steps": self._clock.steps,
                 "rtcp_malformed": self._rtcp.malformed,
+                "srtp_searches": self.pipeline.secure.searches,
                 "dtmf_malformed": self.pipeline.digits.malformed,
                 "commands_refused": self._roster.refused,
                 "dump_errors": self.writer.dump_errors,

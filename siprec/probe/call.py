@@ -13,7 +13,15 @@ from siprec.probe.address import address_towards, resolve
 from siprec.probe.answer import answer_of, faults_of_answer, faults_of_headers
 from siprec.probe.caller import Caller
 from siprec.probe.errors import CallFailed, ProbeError
-from siprec.probe.invite import CALLEE, CALLER, REQUIRED, build_body, build_call_offer, build_metadata
+from siprec.probe.invite import (
+    CALLEE,
+    CALLER,
+    REQUIRED,
+    build_body,
+    build_call_offer,
+    build_crypto,
+    build_metadata,
+)
 from siprec.probe.media import MediaSockets, Outlet, Player
 from siprec.probe.outcome import leg_results
 from siprec.probe.plan import CallPlan
@@ -21,6 +29,8 @@ from siprec.probe.result import ProbeResult
 from siprec.probe.script import CallScript, build_script
 from siprec.probe.target import Target
 from siprec.probe.voices import I16, sound_of_legs
+from siprec.rtp.srtp import LegSrtp, MasterKey
+from siprec.sdp.crypto import StreamCrypto
 from siprec.sdp.media import SessionDescription
 from siprec.sdp.offer import read_answer
 from siprec.sip.message import Response
@@ -39,6 +49,7 @@ class ProbeCall:
         self.script: CallScript = build_script(plan, sound_of_legs(plan, sound))
         self._rng = random.SystemRandom()
         self._session_id = self._rng.getrandbits(31)
+        self._crypto = build_crypto(plan, self._rng)
         self._sockets: list[MediaSockets] = []
         self._address = ""
 
@@ -106,23 +117,25 @@ class ProbeCall:
             session_id=self._session_id,
             version=version,
             held=held,
+            crypto=self._crypto,
         )
 
     def _outlets(self, offer: SessionDescription, response: Response, result: ProbeResult) -> list[Outlet]:
         """Where each leg goes. Raises CallFailed when the answer does not say."""
         try:
             answer = answer_of(response)
+            ports = {index: sockets.ports for index, sockets in enumerate(self._sockets)}
+            agreed = {stream.index: stream for stream in read_answer(offer, answer, ports)}
         except ValueError as error:
             raise CallFailed(str(error)) from None
         result.faults += faults_of_answer(offer, answer)
-        ports = {index: sockets.ports for index, sockets in enumerate(self._sockets)}
-        agreed = {stream.index: stream for stream in read_answer(offer, answer, ports)}
         outlets = []
         for index, sockets in enumerate(self._sockets):
             stream = agreed.get(index)
             if stream is None or stream.remote_rtp is None:
                 raise CallFailed(f"the answer has no address for m-line {index + 1}")
-            outlets.append(Outlet(sockets=sockets, rtp=stream.remote_rtp, rtcp=stream.remote_rtcp))
+            srtp = _srtp(stream.crypto) if stream.crypto is not None else None
+            outlets.append(Outlet(sockets=sockets, rtp=stream.remote_rtp, rtcp=stream.remote_rtcp, srtp=srtp))
         return outlets
 
     async def _play(self, caller: Caller, outlets: Sequence[Outlet], result: ProbeResult) -> Player:
@@ -167,6 +180,11 @@ class ProbeCall:
         except ValueError as error:
             raise CallFailed(f"{what}: {error}") from None
         result.faults += [f"{what}: {fault}" for fault in faults]
+
+
+def _srtp(crypto: StreamCrypto) -> LegSrtp:
+    keys = [MasterKey(key.secret, key.mki) for key in crypto.remote]
+    return LegSrtp(crypto.suite, keys, crypto.local.secret, required=crypto.required)
 
 
 async def _sleep_until(moment: float) -> None:

@@ -21,6 +21,7 @@ from siprec.recording.metadata import (
 )
 from siprec.recording.metadata_writer import write_metadata
 from siprec.recording.multipart import METADATA_TYPE, SDP_TYPE, Part, build_multipart
+from siprec.sdp.crypto import SUITES, CryptoLine, SrtpKey
 from siprec.sdp.media import Direction, SessionDescription
 from siprec.sdp.offer import OfferedStream, build_offer
 from siprec.sdp.payload import PayloadFormat
@@ -57,8 +58,9 @@ def build_call_offer(
     session_id: int,
     version: int = 1,
     held: bool = False,
+    crypto: Sequence[CryptoLine | None] = (None, None),
 ) -> SessionDescription:
-    """One sendonly m-line a leg with its label; all inactive while held."""
+    """One sendonly m-line a leg with its label; all inactive while held. crypto: our key of each leg."""
     _, payload_type, name = CODECS[plan.codec]
     payloads = [
         PayloadFormat(payload_type=payload_type, name=name, clock=RATE),
@@ -66,10 +68,18 @@ def build_call_offer(
     ]
     direction = Direction.INACTIVE if held else Direction.SENDONLY
     streams = [
-        OfferedStream(label=label, ports=pair, direction=direction, payloads=payloads)
-        for label, pair in zip(LABELS, ports, strict=False)
+        OfferedStream(label=label, ports=pair, direction=direction, payloads=payloads, crypto=line)
+        for label, pair, line in zip(LABELS, ports, crypto, strict=False)
     ]
     return build_offer(streams, address=address, session_id=session_id, version=version)
+
+
+def build_crypto(plan: CallPlan, rng: Random) -> list[CryptoLine | None]:
+    """A key for each leg; None for plain RTP. rng: one that nobody can guess."""
+    if not plan.srtp:
+        return [None] * plan.legs
+    length = sum(SUITES[plan.srtp])
+    return [CryptoLine(1, plan.srtp, (SrtpKey(rng.randbytes(length)),)) for _ in range(plan.legs)]
 
 
 def build_metadata(plan: CallPlan, rng: Random) -> bytes:

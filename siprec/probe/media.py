@@ -14,6 +14,7 @@ from siprec.probe.plan import RATE
 from siprec.probe.script import CallScript, Packet
 from siprec.rtp.packet import FIXED_HEADER
 from siprec.rtp.rtcp import sender_report
+from siprec.rtp.srtp import LegSrtp
 from siprec.sdp.stream import LocalPorts
 from siprec.sip.flow import Address
 
@@ -76,6 +77,7 @@ class Outlet:
     sockets: MediaSockets
     rtp: Address
     rtcp: Address | None
+    srtp: LegSrtp | None = None
 
 
 @dataclass(slots=True)
@@ -130,6 +132,8 @@ class Player:
                 octets=counted.octets,
                 cname=_CNAME,
             )
+            if outlet.srtp is not None:
+                data = outlet.srtp.close_rtcp(data)
             with contextlib.suppress(OSError):
                 outlet.sockets.rtcp.sendto(data, outlet.rtcp)
 
@@ -139,8 +143,9 @@ class Player:
         if packet.lost:
             return
         outlet = self._outlets[packet.leg]
+        data = packet.data if outlet.srtp is None else outlet.srtp.close(packet.data)
         try:
-            outlet.sockets.rtp.sendto(packet.data, outlet.rtp)
+            outlet.sockets.rtp.sendto(data, outlet.rtp)
         except BlockingIOError:
             return
         except OSError as error:

@@ -46,6 +46,7 @@ _OWN_ONLY = {
     "hold_s": "a hold",
     "digits": "digits",
     "ssrc_change": "a change of SSRC",
+    "srtp": "SRTP",
 }
 "Parts of a plan that only our own client can carry out."
 

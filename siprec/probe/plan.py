@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from siprec.rtp.dtmf import DIGITS
+from siprec.sdp.crypto import SUITES
 
 CODECS = {"pcmu": ("ulaw", 0, "PCMU"), "pcma": ("alaw", 8, "PCMA")}
 "Codec to its G.711 table, static payload type and encoding name."
@@ -43,6 +44,8 @@ class CallPlan:
     metadata: bool = True
     mixed: bool = False
     "One m-line that carries both parties."
+    srtp: str = ""
+    "Suite that every leg is encrypted with (RFC 4568); none if empty."
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -53,6 +56,7 @@ class CallPlan:
         _check(0 <= self.reorder <= MAX_REORDER, f"reordering by {self.reorder} packets")
         _check(self.hold_s == 0 or MIN_HOLD_S <= self.hold_s <= MAX_DURATION_S, f"a hold of {self.hold_s} s")
         _check(all(digit in DIGITS for digit in self.digits), f"digits {self.digits!r}")
+        _check(not self.srtp or self.srtp in SUITES, f"SRTP with {self.srtp!r}")
         if self.first_digit + len(self.digits) * EVENT_SPACING > self.frames:
             raise ValueError(f"{self.duration_s} s are too short for the digits {self.digits}")
         if self.frames < 8 and (self.hold_s or self.ssrc_change):

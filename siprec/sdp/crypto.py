@@ -18,6 +18,8 @@ MAX_KEYS = 8
 _MAX_TAG = 999_999_999
 _MAX_MKI_BYTES = 128
 "RFC 4568 9.2."
+_MAX_MKI_DIGITS = 309
+"Of a number of so many bytes."
 
 
 class Suite(NamedTuple):
@@ -101,8 +103,12 @@ def suites_in(values: Iterable[str]) -> list[str]:
 
 
 def _harmless(parameter: str) -> bool:
-    """Whether a session parameter leaves the packets as they are: RFC 4568 6.3, and 6.3.7 for optional ones."""
-    return parameter.startswith("-") or parameter.upper().startswith("WSH=")
+    """Whether a session parameter leaves the packets as they are: RFC 4568 6.3, and 6.3.7 for optional ones.
+
+    A window size is a hint, and FEC_SRTP the default.
+    """
+    upper = parameter.upper()
+    return upper.startswith(("-", "WSH=")) or upper == "FEC_ORDER=FEC_SRTP"
 
 
 def _key(text: str, suite: Suite) -> SrtpKey | None:
@@ -128,10 +134,11 @@ def _key(text: str, suite: Suite) -> SrtpKey | None:
 
 def _mki(text: str) -> bytes | None:
     value, _, length = text.partition(":")
-    size, whole = number(length, limit=_MAX_MKI_BYTES), number(value, limit=2**32)
-    if not size or whole is None or whole >= 1 << 8 * size:
+    size = number(length, limit=_MAX_MKI_BYTES)
+    if not size or not (value.isascii() and value.isdigit() and len(value) <= _MAX_MKI_DIGITS):
         return None
-    return whole.to_bytes(size, "big")
+    whole = int(value)
+    return whole.to_bytes(size, "big") if whole < 1 << 8 * size else None
 
 
 def _is_lifetime(text: str) -> bool:

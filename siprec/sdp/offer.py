@@ -46,7 +46,8 @@ def read_answer(
 ) -> list[AcceptedStream]:
     """What an answer to our own offer settled; m-lines with port 0 and missing ones are left out.
 
-    Raises SdpError 488 when the answer has more m-lines than the offer (RFC 3264 6).
+    Raises SdpError 488 when the answer has more m-lines than the offer (RFC 3264 6), or takes a secure one without one of
+    the crypto lines offered (RFC 4568 5.1.3).
     """
     if len(answer.media) > len(offer.media):
         raise SdpError(f"{len(answer.media)} m-lines answer {len(offer.media)}", status=488)
@@ -66,13 +67,17 @@ def read_answer(
 
 
 def _agreed_crypto(ours: MediaDescription, theirs: MediaDescription) -> StreamCrypto | None:
-    """The line that the answer took of those in the offer (RFC 4568 5.1.3); None if there is none."""
+    """The line that the answer took of those in the offer (RFC 4568 5.1.3); None if a plain one has none."""
     line = choose(theirs.crypto)
     offered = [known for value in ours.crypto if (known := read_crypto(value)) is not None]
     taken = next((o for o in offered if line and (o.tag, o.suite) == (line.tag, line.suite)), None)
-    if line is None or taken is None:
-        return None
     required = "SAVP" in ours.proto.upper()
+    if line is None or taken is None:
+        if required:
+            raise SdpError(
+                f"m-line {ours.index}: the answer has none of the crypto lines offered", status=488
+            )
+        return None
     return StreamCrypto(
         tag=line.tag, suite=line.suite, remote=line.keys, local=taken.keys[0], required=required
     )

@@ -86,9 +86,9 @@ def audio_of(daemon: Daemon, caller: Caller) -> tuple[dict, I16]:
 
 
 def keys_on_disk(daemon: Daemon, *secrets: bytes) -> list[Path]:
-    """Files that hold one of the keys, in whatever form."""
+    """Files that hold one of the keys, in whatever form: recordings, journal, catalogue, and its log at level debug."""
     forms = [form for key in secrets for form in (key, key.hex().encode(), base64.b64encode(key))]
-    found = [file for file in daemon.storage.rglob("*") if file.is_file()]
+    found = [file for file in daemon.folder.rglob("*") if file.is_file()]
     return [file for file in found if any(form in file.read_bytes() for form in forms)]
 
 
@@ -165,9 +165,11 @@ def test_what_ffmpeg_encrypts_is_heard_sample_by_sample(daemon: Daemon, tmp_path
     assert keys_on_disk(daemon, secret(suite, 40), secret(suite, 41)) == []
 
 
+@pytest.mark.parametrize("dies", [False, True], ids=["", "worker dies"])
 def test_new_keys_by_re_invite_and_a_plain_leg_beside(
-    daemon: Daemon, player: Callable[[list[Packet]], Player]
+    daemon: Daemon, player: Callable[[list[Packet]], Player], dies: bool
 ) -> None:
+    """A worker that takes over has the new keys, and goes on behind the roll-over."""
     left = talk(voice(51, 3.0), ssrc=51, seq=65_500)
     cut = 80
     old, new = Lock(BEST, 61), Lock(BEST, 62)
@@ -188,14 +190,21 @@ def test_new_keys_by_re_invite_and_a_plain_leg_beside(
         assert anew.status == 200
         assert anew.message.ports() == answer.message.ports()
         locked.more(new(left[cut:]))
+        if dies:
+            locked.wait_for(cut + 20)
+            os.kill(daemon.workers()[0], signal.SIGKILL)
         locked.finish()
         plain.finish()
         assert caller.bye().status == 200
         shown, audio = audio_of(daemon, caller)
-    assert shown["verdict"] == COMPLETE
+    assert shown["verdict"]["reasons"] == (["interrupted"] if dies else [])
     assert assert_heard(audio[:, 0], left) >= 0
     assert assert_heard(audio[:, 1], plain.packets) >= 0
     assert [leg["undecryptable"] for leg in shown["legs"]] == [0, 0]
+    # libsrtp counts roll-overs from 0 with a new key (RFC 4568), and the new one came behind a roll-over
+    assert shown["legs"][0]["srtp_index"] == {"51": 65_500 + len(left) - 1 - 65_536}
+    assert "srtp_index" not in shown["legs"][1]
+    assert keys_on_disk(daemon, secret(BEST, 61), secret(BEST, 62)) == []
 
 
 def test_a_worker_that_dies_costs_nothing_of_what_comes_later(

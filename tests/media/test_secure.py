@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pylibsrtp import Error as PylibsrtpError
 from pylibsrtp import Policy, Session
 
 from siprec.codecs import g711
@@ -233,3 +234,120 @@ def test_reports_are_opened_and_ours_are_closed(media):
     assert int.from_bytes(answer[8:12], "big") == one.ssrc
     assert counted.sender_packets is not None
     assert media.worker.beat().counters["rtcp_malformed"] == 1
+
+
+def test_a_datagram_longer_than_any_packet_does_not_end_the_worker(media):
+    """What libsrtp's binding refuses to look at is counted as what it cannot open."""
+    opened = media.open([media.spec(0, 0, srtp=spec_of())], channels=1)
+    one = speaker(media)
+    talk(media, one)
+    one.sock.sendto(rtp(9, 0, bytes(1800), ssrc=one.ssrc), one.address)
+    one.sock.sendto(b"\x80\xc9" + bytes(1800), one.address)
+    one.sock.sendto(b"\x80\xc9" + bytes(1800), media.sockets[1].getsockname())
+    talk(media, one)
+    closed = media.hang_up()
+    assert heard(opened, one)
+    assert closed.legs[0].counts["undecryptable"] == 1
+    assert media.worker.beat().counters["rtcp_malformed"] == 2
+
+
+def test_a_stream_that_begins_anew_with_the_same_key_is_recorded_again(media):
+    """INTEROP 3.13: what comes before that is noticed is kept, not lost."""
+    media.open([media.spec(0, 0, srtp=spec_of())], channels=1)
+    one = speaker(media)
+    talk(media, one)
+    one.lock()
+    one._seq = 20_000
+    talk(media, one, ticks=10)
+    counts = media.hang_up().legs[0].counts
+    assert counts["packets"] + counts["undecryptable"] == 150
+    assert counts["undecryptable"] == len(list(RtpdumpReader((media.folder / "leg0.rtpdump").read_bytes())))
+    assert 0 < counts["undecryptable"] < 30
+    assert media.worker.beat().counters["srtp_searches"] == 1
+
+
+def test_three_roll_overs_and_a_worker_that_dies_behind_each(media):
+    """Packets of a millisecond, of which one in 16 comes: hours are soon told."""
+    opened = media.open([media.spec(0, 0, srtp=spec_of())], channels=1)
+    one = speaker(media)
+    rng, samples, first, last = np.random.default_rng(7), 8, one._seq, 3 * 65_536 + 300
+    codes = rng.integers(0, 256, (last - first + 200, samples), np.uint8)
+    voice, laps, sent, n = g711.ULAW[codes], 0, 0, first
+    came = np.zeros(len(codes), np.bool_)
+    while n < last:
+        for number in range(n, n + 200, 16):
+            plain = rtp(number, samples * number, codes[number - first].tobytes(), ssrc=one.ssrc)
+            one.sock.sendto(one.session.protect(plain), one.address)
+            came[number - first], sent, highest = True, sent + 1, number
+        n += 200
+        media.tick()
+        if highest >> 16 > laps:
+            laps = highest >> 16
+            media.replace_worker()
+    counts = media.hang_up().legs[0].counts
+    assert laps == 3
+    assert (counts["packets"], counts["undecryptable"]) == (sent, 0)
+    assert counts["lost"] == highest - first + 1 - sent
+    voice[~came] = 0
+    audio, said = opened.read()[:, 0], voice[: highest - first + 1].reshape(-1)
+    start = int(np.flatnonzero(audio)[0]) - int(np.flatnonzero(said)[0])
+    assert (audio[start : start + said.size] == said).all()
+    assert media.store.load(np.array([0]))[1]["srtp_index"].max() == highest
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_reports_on_the_rtp_port_are_opened_and_answered_from_there(media, suite):
+    """RFC 5761, and INTEROP 29."""
+    media.open([media.spec(0, 0, srtp=spec_of(suite), mux=True)], channels=1)
+    one = speaker(media, suite=suite)
+    one.sock.settimeout(5)
+    talk(media, one, ticks=2)
+    report = sender_report(one.ssrc, unix_time=5.0, rtp_timestamp=0, packets=20, octets=3200, cname=b"peer")
+    one.sock.sendto(one.session.protect_rtcp(report), one.address)
+    talk(media, one, ticks=30)
+    counted = media.hang_up().legs[0]
+    policy = Policy(
+        key=secret(suite, LOCAL), ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=Profile[suite].profile
+    )
+    answer = Session(policy).unprotect_rtcp(one.sock.recv(2048))
+    assert int.from_bytes(answer[8:12], "big") == one.ssrc
+    assert counted.sender_packets is not None
+    assert media.worker.beat().counters["rtcp_malformed"] == 0
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_whatever_comes_to_an_encrypted_leg_ends_no_worker(media, suite):
+    """Noise, cut packets, and odd headers with a tag that is right: one that has the key may still send nonsense."""
+    opened = media.open([media.spec(0, 0, srtp=spec_of(suite)), media.spec(1, 1)])
+    one, plain, rng = speaker(media, suite=suite), media.speaker(1), Random(suite)
+    sent = 0
+    for _ in range(12):
+        talk(media, plain, ticks=1)
+        for n in range(40):
+            head = bytearray(rtp(rng.randrange(1 << 16), rng.randrange(1 << 32), b"", ssrc=rng.randrange(4)))
+            head[0] = 0x80 | rng.randrange(64)  # padding, extension, up to 15 CSRC
+            head[1] = rng.choice((0, 8, 9, 96, 101, 13, 18))
+            data = bytes(head) + rng.randbytes(rng.randrange(200))
+            try:
+                data = one.session.protect(data)
+            except PylibsrtpError:  # it finds the header wrong
+                data = data[: rng.randrange(len(data))]
+            if n % 4 == 0:
+                data = data[: rng.randrange(len(data) + 1)]
+            one.sock.sendto(data, one.address)
+            sent += 1
+    closed = media.hang_up()
+    assert heard(opened, plain, 1)
+    counts = closed.legs[0].counts
+    named = (
+        "packets",
+        "undecryptable",
+        "broken",
+        "duplicates",
+        "rtcp",
+        "foreign",
+        "discarded",
+        "second_sender",
+    )
+    assert sum(counts[name] for name in named) >= sent
+    assert media.worker.beat().counters["commands_refused"] == 0

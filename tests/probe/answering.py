@@ -11,6 +11,7 @@ from siprec.net.allow import AllowList
 from siprec.net.endpoint import SipEndpoint
 from siprec.probe.media import MediaSockets
 from siprec.recording.multipart import find_sdp, parse_body
+from siprec.sdp.crypto import SUITES, SrtpKey, StreamCrypto
 from siprec.sdp.offer_answer import build_answer
 from siprec.sdp.parser import parse_sdp
 from siprec.sip.config import StackConfig
@@ -39,6 +40,8 @@ class Answering:
         self.status, self.spoil, self.contact, self.hang_up = status, spoil, contact, hang_up
         self.requests: list[Request] = []
         self.media: list[MediaSockets] = []
+        self.crypto: list[StreamCrypto | None] = []
+        "What the last answer settled, by m-line."
         self.versions = 0
         self.endpoint = SipEndpoint(
             ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"],
@@ -81,7 +84,9 @@ class Answering:
             ports={index: sockets.ports for index, sockets in enumerate(self.media)},
             session_id=1,
             version=self.versions,
+            our_key=lambda index, suite: SrtpKey(random.Random(index).randbytes(sum(SUITES[suite]))),
         )
+        self.crypto = [stream.crypto for stream in answer.streams]
         headers: list[tuple[str, Any]] = [("Content-Type", "application/sdp")]
         if self.contact is not None:
             port = event.flow.local[1]

@@ -13,6 +13,8 @@ from siprec.probe.plan import CallPlan
 from siprec.probe.target import Target
 from siprec.recording.intake import read_intake
 from siprec.rtp.rtcp import SenderReport, parse_compound
+from siprec.rtp.srtp import LegSrtp, MasterKey, Outcome
+from siprec.sdp.crypto import SUITES
 from tests.probe.answering import Answering
 
 
@@ -96,6 +98,35 @@ def test_sender_reports_count_what_was_sent_and_name_the_ssrc():
         assert 0.6 <= elapsed < 10
 
     called(CallPlan(duration_s=0.6, ssrc_change=True, loss_pct=20.0), look=look)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_an_encrypted_call_is_opened_by_the_keys_of_its_offer(suite):
+    def look(recorder, call, result):
+        for leg, crypto in enumerate(recorder.crypto):
+            keys = [MasterKey(key.secret, key.mki) for key in crypto.remote]
+            srtp = LegSrtp(suite, keys, crypto.local.secret)
+            planned = [p.data for p in call.script.packets if p.leg == leg and not p.lost and not p.repeated]
+            opened = [srtp.open(data) for data in recorder.datagrams(leg)]
+            assert [data for data, outcome in opened if outcome is Outcome.OPENED] == planned
+            assert {outcome for _, outcome in opened} == {Outcome.OPENED, Outcome.REPEATED}
+            reports = [parse_compound(srtp.open_rtcp(data)) for data in recorder.datagrams(leg, rtcp=True)]
+            assert all(isinstance(report[0], SenderReport) for report in reports)
+            assert reports
+        assert recorder.crypto[0].remote != recorder.crypto[1].remote
+
+    plan = CallPlan(
+        duration_s=0.6, reorder=3, loss_pct=10.0, duplicate_pct=30.0, ssrc_change=True, srtp=suite
+    )
+    assert called(plan, look=look)[1].faults == []
+
+
+def test_an_answer_without_one_of_our_keys_ends_an_encrypted_call():
+    with pytest.raises(CallFailed, match="none of the crypto lines"):
+        called(
+            CallPlan(duration_s=0.1, srtp="AEAD_AES_128_GCM"),
+            spoil=lambda sdp: sdp.replace(b"a=crypto:1", b"a=crypto:2"),
+        )
 
 
 def test_a_mixed_call_has_one_m_line():

@@ -15,6 +15,7 @@ from siprec.probe.plan import EVENT_SLOTS, EVENT_SPACING, CallPlan
         ({"reorder": -1}, "reordering"),
         ({"hold_s": 0.5}, "hold"),
         ({"digits": "12x"}, "12x"),
+        ({"srtp": "ROT13"}, "ROT13"),
         ({"duration_s": 1.0, "digits": "123"}, "too short"),
         ({"duration_s": 0.1, "ssrc_change": True}, "too short"),
     ],

@@ -17,6 +17,7 @@ from siprec.cli.main import run
 from siprec.probe.pjsua_call import PjsuaCall
 from siprec.probe.plan import CallPlan
 from siprec.probe.target import Target
+from siprec.sdp.crypto import SUITES
 from tests.helpers.daemon import Daemon
 
 REQUIRE_TOOLS = "SIPREC_REQUIRE_TOOLS"
@@ -40,6 +41,19 @@ def uri(daemon, transport="udp"):
         ["--duration", "2", "--ssrc-change", "--dtmf", "4#"],
         ["--duration", "2", "--hold", "1"],
         ["--duration", "3", *IMPAIRED, "--hold", "1", "--ssrc-change", "--dtmf", "5"],
+        *(["--duration", "1", "--srtp", suite] for suite in SUITES),
+        [
+            "--duration",
+            "3",
+            *IMPAIRED,
+            "--hold",
+            "1",
+            "--ssrc-change",
+            "--dtmf",
+            "5",
+            "--srtp",
+            "AEAD_AES_256_GCM",
+        ],
     ],
     ids=lambda options: " ".join(options),
 )
@@ -95,6 +109,7 @@ def test_a_recording_that_cannot_be_found_is_a_failure(
         (["sip:127.0.0.1;transport=tcp", "--transport", "udp"], "says transport tcp"),
         (["sip:127.0.0.1", "--codec", "opus"], "opus"),
         (["sip:127.0.0.1", "--loss", "200"], "loss of 200"),
+        (["sip:127.0.0.1", "--srtp", "ROT13"], "ROT13"),
         (["sip:127.0.0.1", "--left", "a.wav"], "go together"),
         (["sip:127.0.0.1", "--client", "pjsua2", "--hold", "2"], "pjsua2 cannot do a hold"),
         ([], "Missing argument"),
@@ -164,7 +179,10 @@ def test_without_its_wheel_pjsua2_is_named_with_what_to_install(
     assert "pjsua2 is not installed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("plan", [{"loss_pct": 1.0}, {"reorder": 1}, {"digits": "1"}, {"ssrc_change": True}])
+@pytest.mark.parametrize(
+    "plan",
+    [{"loss_pct": 1.0}, {"reorder": 1}, {"digits": "1"}, {"ssrc_change": True}, {"srtp": "AEAD_AES_128_GCM"}],
+)
 def test_what_pjsua2_cannot_do_is_refused_before_the_call(plan: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="the client siprec can"):
         PjsuaCall(CallPlan(**plan), Target.parse("sip:127.0.0.1"))  # type: ignore[arg-type]

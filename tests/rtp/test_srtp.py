@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from siprec.rtp.srtp import MAX_SSRCS, LegSrtp, MasterKey, Outcome, Profile
+from siprec.rtp.srtp import MAX_SSRCS, PATIENCE, LegSrtp, MasterKey, Outcome, Profile, _Context
+from tests.helpers.srtp_reference import Sender
 
 SUITES = [profile.name for profile in Profile]
 LENGTHS = dict(zip(SUITES, (30, 30, 28, 44), strict=True))
@@ -211,19 +212,122 @@ def test_plain_packets_are_taken_only_where_that_was_agreed_on_and_nothing_was_e
     assert leg(peer).open_rtcp(REPORT) == b""
 
 
-def test_what_other_keys_made_fails_and_costs_a_bounded_number_of_guesses():
+def test_what_other_keys_made_fails_and_costs_a_bounded_number_of_searches(monkeypatch):
+    searches = []
+    monkeypatch.setattr(_Context, "open_at", lambda *args: searches.append(args))
     ours, stranger = leg(Peer()), Peer(seed=9)
     assert {ours.open(stranger.send(n))[1] for n in range(3000)} == {Outcome.FAILED}
-    assert ours._rounds == 20
+    assert len(searches) == ours.searches == 1 + 3000 // 50
+    for n in range(200):
+        ours.open(stranger.send(1, ssrc=1000 + n))
+    assert len(searches) == 1 + 3000 // 50 + 7
     assert ours.index_of(7) is None
 
 
-def test_the_ssrcs_that_are_remembered_are_bounded():
+def test_the_ssrcs_that_are_remembered_are_bounded_and_the_one_that_is_heard_stays():
     peer = Peer()
     ours = leg(peer)
     for ssrc in range(MAX_SSRCS + 20):
-        assert ours.open(peer.send(1, ssrc=ssrc))[1] is Outcome.OPENED
+        assert ours.open(peer.send(1, ssrc=1000 + ssrc))[1] is Outcome.OPENED
+        assert ours.open(peer.send(ssrc))[1] is Outcome.OPENED
     assert len(ours._index) == MAX_SSRCS
+    assert ours.index_of(7) == MAX_SSRCS + 19
+
+
+def test_a_sender_of_ever_new_ssrcs_takes_a_bounded_memory_and_a_stream_goes_on_beside_it(monkeypatch):
+    monkeypatch.setattr("siprec.rtp.srtp.MAX_STREAMS", 20)
+    peer = Peer()
+    ours = leg(peer)
+    start = 2 * 65_536
+    peer.reach(start)
+    for n in range(100):
+        assert ours.open(peer.send(start + n)) == (packet(start + n), Outcome.OPENED)
+        assert ours.open(peer.send(1, ssrc=1000 + n))[1] is Outcome.OPENED
+    assert len(ours._contexts[0].opened) <= 20
+
+
+@pytest.mark.parametrize("gap", [0x9000, 65_536 + 0x7000, 5 * 65_536 + 0x9000])
+def test_a_stream_that_was_away_for_more_than_half_a_lap_is_found_again(gap):
+    """INTEROP 3.10: a recording is paused while the call, whose numbers are passed on, goes on."""
+    peer = Peer()
+    ours = leg(peer)
+    for n in range(0, 2 * 65_536 + 1, 0x4000):
+        assert ours.open(peer.send(n))[1] is Outcome.OPENED
+    last = n
+    for n in range(last + 0x4000, last + gap, 0x4000):
+        peer.send(n)
+    outcomes = [ours.open(peer.send(last + gap + n))[1] for n in range(60)]
+    assert outcomes[PATIENCE - 1 :] == [Outcome.OPENED] * (61 - PATIENCE)
+    assert ours.index_of(7) == last + gap + 59
+
+
+@pytest.mark.parametrize(("reached", "again"), [(32_000, 10_000), (90_000, 50_000), (200_000, 300)])
+def test_a_stream_that_begins_anew_with_the_same_key_is_found_again(reached, again):
+    """INTEROP 3.13: an SBC restarts its media with other numbers and neither new key nor new SSRC."""
+    peer = Peer()
+    ours = leg(peer)
+    for n in range(0, reached, 100):
+        ours.open(peer.send(n))
+    peer = Peer()
+    outcomes = [ours.open(peer.send(again + n))[1] for n in range(60)]
+    assert outcomes[PATIENCE - 1 :] == [Outcome.OPENED] * (61 - PATIENCE)
+    assert ours.index_of(7) == again + 59
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-0x9000, 0x8800), min_size=1, max_size=12), st.integers(0, 0xFFFF))
+def test_the_index_is_the_senders_wherever_its_packets_lie(steps, first):
+    """RFC 3711 3.3.1: whatever is opened at once, or by a worker that takes over, is where the sender has it."""
+    sender, key = Sender(CM, secret(CM)), MasterKey(secret(CM))
+    ours, highest, at = LegSrtp(CM, [key], secret(CM, 50)), -1, first
+    for step in [0, *steps]:
+        at = max(0, at + step)
+        if ours.open(sender.rtp(packet(at, size=4), at))[1] is Outcome.OPENED:
+            highest = max(highest, at)
+        assert ours.index_of(7) == highest
+        after = LegSrtp(CM, [key], secret(CM, 50))
+        after.resume(7, highest)
+        following = sender.rtp(packet(highest + 1, size=4), highest + 1)
+        assert after.open(following) == (packet(highest + 1, size=4), Outcome.OPENED)
+
+
+def test_too_old_packets_of_another_key_are_repetitions_only_for_a_while():
+    ours, stranger = leg(peer := Peer()), Peer(seed=9)
+    for n in range(20_000, 22_000):
+        ours.open(peer.send(n))
+    outcomes = [ours.open(stranger.send(n))[1] for n in range(10_000, 10_100)]
+    assert outcomes == [Outcome.REPEATED] * (PATIENCE - 1) + [Outcome.FAILED] * (101 - PATIENCE)
+
+
+def test_a_stream_of_a_plain_profile_that_was_not_seen_from_its_beginning_is_no_plain_one():
+    peer = Peer()
+    ours = leg(peer, required=False)
+    peer.reach(2 * 65_536)
+    assert ours.open(peer.send(2 * 65_536 + 9)) == (packet(2 * 65_536 + 9), Outcome.OPENED)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_an_encrypted_report_is_not_taken_for_a_plain_one(suite):
+    stranger = Peer(suite, seed=9)
+    ours = leg(Peer(suite), required=False)
+    assert ours.open_rtcp(stranger.report()) == b""
+    assert ours.open_rtcp(REPORT) == REPORT
+
+
+def test_an_mki_that_was_announced_may_be_left_out():
+    peer = Peer(mki=b"\1")
+    ours = leg(peer)
+    peer.mki = b""
+    assert ours.open(peer.send(1)) == (packet(1), Outcome.OPENED)
+    assert ours.open_rtcp(peer.report()) == REPORT
+
+
+@pytest.mark.parametrize("size", [1488, 1489, 2100])
+def test_a_packet_that_is_too_long_is_not_opened_and_does_no_harm(size):
+    ours = leg(Peer())
+    assert ours.open(packet(1, size=size))[1] is Outcome.FAILED
+    assert leg(Peer(), required=False).open_rtcp(packet(1, size=size)) == b""
+    assert ours.open(Peer().send(2))[1] is Outcome.OPENED
 
 
 @settings(max_examples=200, deadline=None)

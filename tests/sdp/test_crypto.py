@@ -63,7 +63,8 @@ def test_the_examples_of_rfc_4568_are_read():
     first = read_crypto(
         f"1 {CM80} inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20|1:4 FEC_ORDER=FEC_SRTP"
     )
-    assert first is None  # its packets are not as we know them
+    assert first is not None  # FEC_SRTP is the default, written out
+    assert first.keys[0].mki == b"\0\0\0\1"
     plain = read_crypto(f"1 {CM80} inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR|2^20|1:32")
     assert plain is not None
     assert plain.keys[0].mki == bytes(31) + b"\1"
@@ -111,6 +112,7 @@ def test_a_key_without_the_padding_of_its_base64_is_read():
         value(session=" UNAUTHENTICATED_SRTP"),
         value(session=" KDR=1"),
         value(session=" FEC_KEY=inline:" + "A" * 40),
+        value(session=" FEC_ORDER=SRTP_FEC"),
         value(session=" SOMETHING_NEW"),
     ],
 )
@@ -118,7 +120,15 @@ def test_a_line_that_cannot_be_used_is_none(bad):
     assert read_crypto(bad) is None
 
 
-@pytest.mark.parametrize("harmless", [" WSH=128", " -SOMETHING_NEW=1"])
+def test_an_mki_may_be_as_long_as_rfc_4568_allows():
+    line = read_crypto(value(more=f"|{2**1024 - 1}:128"))
+    assert line is not None
+    assert line.keys[0].mki == b"\xff" * 128
+    assert read_crypto(value(more=f"|{2**1024}:128")) is None
+    assert read_crypto(value(more="|" + "9" * 5000 + ":128")) is None
+
+
+@pytest.mark.parametrize("harmless", [" WSH=128", " -SOMETHING_NEW=1", " FEC_ORDER=FEC_SRTP"])
 def test_session_parameters_that_leave_the_packets_alone_are_passed_over(harmless):
     assert read_crypto(value(session=harmless)) is not None
 
@@ -247,3 +257,25 @@ def test_client_and_recorder_know_each_other_s_keys():
     assert client is not None
     assert client.local == recorder.remote[0] == mine.keys[0]
     assert recorder.local == client.remote[0]
+
+
+@pytest.mark.parametrize("crypto", [[], [value(tag=2)], [value(GCM128)]])
+def test_an_answer_to_our_secure_offer_without_one_of_its_lines_changes_nothing(crypto):
+    """RFC 4568 5.1.3."""
+    talks = dialog()
+    offered = offer("RTP/SAVP", value())
+    first = talks.answer(offered, PORTS)
+    talks.commit(first.description, offered, PORTS)
+    with pytest.raises(SdpError) as refused:
+        talks.read_answer(talks.offer(), offer("RTP/SAVP", *crypto))
+    assert refused.value.status == 488
+    assert talks.remote is offered
+
+
+def test_an_answer_to_our_plain_offer_with_keys_may_do_without():
+    talks = dialog()
+    offered = offer("RTP/AVP", value())
+    first = talks.answer(offered, PORTS)
+    talks.commit(first.description, offered, PORTS)
+    (stream,) = talks.read_answer(talks.offer(), offer("RTP/AVP"))
+    assert stream.crypto is None
