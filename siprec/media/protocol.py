@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from array import array
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ MAX_NAME = 32
 "Of an encoding; a longer one is none that we know."
 MAX_FMTP = 48
 "Of the format parameters of one payload type that choose the decoder."
+_LONGER_IN_JSON = re.compile(r"[^ !#-\[\]-~]")
+"Characters that take more than a byte there; no encoding and no parameter that we know has any."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,9 +62,13 @@ class LegSpec:
 
     def __post_init__(self) -> None:
         self.payloads = {
-            number: (name[:MAX_NAME], clock, channels, fmtp[:MAX_FMTP])
+            number: (_short(name, MAX_NAME), clock, channels, _short(fmtp, MAX_FMTP))
             for number, (name, clock, channels, fmtp) in self.payloads.items()
         }
+
+
+def _short(text: str, length: int) -> str:
+    return _LONGER_IN_JSON.sub("?", text[:length])
 
 
 @dataclass(slots=True, kw_only=True)

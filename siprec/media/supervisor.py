@@ -33,7 +33,8 @@ DeathHandler = Callable[[int, int], None]
 
 _RESTART_S = 1.0
 _AGAIN_S = 0.05
-_LEGS_AT_ONCE = 8
+LEGS_AT_ONCE = 6
+"In one message: with as many payload types and keys as an offer may name, they fit."
 _STOP_S = 20.0
 "Time for a worker to finish its files when it is told to stop."
 _YOUNG_S = 0.5
@@ -235,7 +236,7 @@ class MediaProcess:
     def _send_open(self, recording: MediaRecording, *, resume: bool) -> None:
         """Say it in messages that are never too long: the recording with its first legs, then the others."""
         opened = recording.opened
-        first, others = opened.legs[:_LEGS_AT_ONCE], opened.legs[_LEGS_AT_ONCE:]
+        first, others = opened.legs[:LEGS_AT_ONCE], opened.legs[LEGS_AT_ONCE:]
         fds = [recording.audio_fd]
         for spec in first:
             fds += recording.descriptors(spec.leg)

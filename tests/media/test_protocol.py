@@ -23,10 +23,13 @@ from siprec.media.protocol import (
     LegSpec,
     Message,
     OpenRecording,
+    SrtpSpec,
     Stop,
     UpdateLeg,
 )
 from siprec.media.reports import shorten
+from siprec.media.supervisor import LEGS_AT_ONCE
+from siprec.sdp.crypto import MAX_KEYS
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -51,6 +54,12 @@ def spec(leg: int = 3) -> LegSpec:
         payloads={0: ("PCMU", 8000, 1, ""), 101: ("telephone-event", 8000, 1, "")},
         active=False,
         mux=True,
+        srtp=SrtpSpec(
+            suite="AEAD_AES_128_GCM",
+            keys=[("0a" * 28, "01"), ("0b" * 28, "02")],
+            local="0c" * 28,
+            required=True,
+        ),
     )
 
 
@@ -157,6 +166,12 @@ def test_descriptors_beside_what_is_no_message_are_closed(pair):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_no_representation_of_an_order_shows_a_key():
+    shown = repr([AddLeg(recording=1, spec=spec()), UpdateLeg(spec=spec(), at_ns=1)])
+    assert "AEAD_AES_128_GCM" in shown
+    assert not any(key in shown for key in ("0a0a", "0b0b", "0c0c"))
+
+
 def test_the_longest_message_passes(pair):
     event = LegEvent(recording=1, leg=1, type="", at_ns=1)
     event.type = "x" * (MAX_MESSAGE - len(protocol.encode(event)))
@@ -170,8 +185,15 @@ def test_what_is_no_message_is_refused(data):
         protocol.decode(data)
 
 
-def test_an_order_of_many_legs_with_hostile_payload_names_fits():
-    hostile = dict.fromkeys(range(128), ("X" * 10_000, 8000, 1, "y" * 10_000))
+@pytest.mark.parametrize("character", ["X", "é", "\U0001f600", '"', "\\", "\1"])
+def test_an_order_of_many_legs_with_hostile_payload_names_and_many_keys_fits(character):
+    hostile = dict.fromkeys(range(128), (character * 10_000, 1_000_000, 255, character * 10_000))
+    longest = SrtpSpec(
+        suite="AES_CM_128_HMAC_SHA1_80",
+        keys=[("f" * 88, "f" * 256)] * MAX_KEYS,
+        local="f" * 88,
+        required=False,
+    )
     specs = [
         LegSpec(
             leg=leg,
@@ -180,13 +202,14 @@ def test_an_order_of_many_legs_with_hostile_payload_names_fits():
             remote=("f" * 39, 65535),
             rtcp_remote=("f" * 39, 65535),
             payloads=dict(hostile),
+            srtp=longest,
         )
-        for leg in range(8)
+        for leg in range(10_000, 10_000 + LEGS_AT_ONCE)
     ]
     opened = MESSAGES[0]
     assert isinstance(opened, OpenRecording)
     message = OpenRecording(
-        **{name: getattr(opened, name) for name in opened.__slots__} | {"legs": specs, "path": "p" * 4096}
+        **{name: getattr(opened, name) for name in opened.__slots__} | {"legs": specs, "path": "é" * 2048}
     )
     assert len(protocol.encode(message)) <= MAX_MESSAGE
 
