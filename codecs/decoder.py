@@ -24,6 +24,7 @@ from siprec.codecs.frames import (
     G729_FRAME,
     GSM_FRAME,
     ILBC_SIZES,
+    LONGEST_S,
     MALFORMED,
     AmrFrame,
     amr_frames,
@@ -121,13 +122,20 @@ class _Framed:
         raise NotImplementedError
 
     def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
-        taken = [self._frames(payload) for payload in payloads]
+        taken = [self._taken(payload) for payload in payloads]
         if self._together and None not in taken:
             every = [frame for frames in taken if frames is not None for frame in frames]
             samples = self._speak(every)
             if not isinstance(samples, DecodeError):
                 return _split(samples, [sum(n for _, n in frames or ()) for frames in taken])
         return [DecodeError("malformed") if frames is None else self._speak(frames) for frames in taken]
+
+    def _taken(self, payload: bytes) -> list[Frame] | None:
+        """The frames of a payload, None if it is malformed: as `samples_in` says."""
+        frames = self._frames(payload)
+        if frames and sum([n for _, n in frames]) > LONGEST_S * self._codec.rate:
+            return None
+        return frames
 
     def _speak(self, frames: list[Frame]) -> Samples | DecodeError:
         if len(frames) == 1 and (only := frames[0])[0]:

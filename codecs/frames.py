@@ -15,6 +15,8 @@ import numpy as np
 from siprec.codecs.registry import CODECS, Codec
 
 MALFORMED = -1
+LONGEST_S = 1
+"A packet that says that it holds more is lying: frames without speech have a few bits, and 1,500 bytes of them are a minute."
 OPUS_LONGEST = 5760
 "Samples of a packet at 48 kHz: 120 ms (RFC 6716 3.2.5)."
 _OPUS_SILK = (480, 960, 1920, 2880)
@@ -40,7 +42,10 @@ _SPEEX_END = 15
 
 def samples_in(codec: Codec, payload: bytes) -> int:
     """Samples at the codec's rate, of one channel, that a payload stands for; 0 for none, MALFORMED if it cannot be one."""
-    return _SAMPLES[codec.form](codec, payload) if payload else 0
+    if not payload:
+        return 0
+    samples = _SAMPLES[codec.form](codec, payload)
+    return samples if samples <= codec.rate * LONGEST_S else MALFORMED
 
 
 def g729_frames(payload: bytes) -> int:

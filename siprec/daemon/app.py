@@ -204,6 +204,7 @@ class App:
         await self.media.start()
         await close_unfinished(self.catalog, self.follower, self.keeper)
         with starting("sip.listen", "stop what listens there, or choose another address"):
+            await self.keeper.looked()  # the first calls need to know what room there is
             await self.endpoint.start()
         self._not_ready = None
         self._watching = asyncio.create_task(self._watch())
@@ -252,10 +253,10 @@ class App:
         interval = watchdog_interval(os.environ, pid=os.getpid())
         next_checkpoint = time.monotonic() + _CHECKPOINT_S
         while True:
+            self.keeper.look()
             await asyncio.sleep(min(PERIOD_S, interval or PERIOD_S))
             now = time.monotonic()
             try:
-                self.keeper.look()
                 self.watch.look(now)
             except Exception:
                 log.exception("the watch failed")

@@ -266,6 +266,12 @@ class Keeper:
         if _LOOK not in self._unsettled:  # the last one has been answered
             self._order("look", _LOOK, Path())
 
+    async def looked(self) -> None:
+        """Have `free_bytes` brought up to date, and wait for it a while: a disk that hangs is told by the watch."""
+        self.look()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.settled(_LOOK), _SILENT_S)
+
     def checkpoint(self, position: Position) -> None:
         """Remove the journal's segments that lie wholly before `position`."""
         self._order("checkpoint", "", Path(), args={"position": list(position)})

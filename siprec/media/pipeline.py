@@ -177,15 +177,8 @@ class Pipeline:
         leg = rows.leg[wanted]
         size = columns.size[wanted].astype(np.int64)
         arrived = arrival[wanted]
-        kind = KINDS[codec]
-        kind[kind == RED] = RAW  # what could be taken apart was
         groups = Groups.of(leg)
-        until = self.legs["mute_until"][groups.key]
-        if until.any():
-            muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < until[groups.of_row])
-            # received, so that nothing is missing, but not taken
-            kind = np.where(muted, LEFT_OUT, kind)
-            np.add.at(self.legs["discarded"], leg[muted], 1)
+        kind = self._kinds(codec, leg, arrived, groups)
         hidden = self.secrets.hidden(leg, columns.ssrc[wanted])
         if hidden is not None:
             kind = np.where(hidden & (kind != LEFT_OUT), RAW, kind)
@@ -224,6 +217,20 @@ class Pipeline:
         self.codecs_seen[leg, codec] = True
         if (kind != AUDIO).any():
             take_others(self.legs, self.digits, rows, arrival, columns, wanted, kind, placed.fresh, result)
+
+    def _kinds(
+        self, codec: npt.NDArray[np.uint8], leg: I64, arrived: I64, groups: Groups
+    ) -> npt.NDArray[np.uint8]:
+        """What is to be done with each packet by its codec; what comes while its leg is muted is left out."""
+        kind = KINDS[codec]
+        kind[kind == RED] = RAW  # what could be taken apart was
+        until = self.legs["mute_until"][groups.key]
+        if until.any():
+            muted = (arrived >= self.legs["mute_from"][leg]) & (arrived < until[groups.of_row])
+            # received, so that nothing is missing, but not taken
+            kind[muted] = LEFT_OUT
+            np.add.at(self.legs["discarded"], leg[muted], 1)
+        return kind
 
     def _decode(
         self,

@@ -77,10 +77,7 @@ class SecureLegs:
         lengths: list[int] = []
         left_out: list[int] = []
         failed: list[int] = []
-        data, stride = (
-            memoryview(rows.data).cast("B"),
-            rows.data.shape[1],
-        )  # a few times faster than rows of numpy
+        data, stride = rows.data.reshape(-1).data, rows.data.shape[1]  # a few times faster than rows of numpy
         for row, leg, length in zip(
             which.tolist(), rows.leg[which].tolist(), rows.length[which].tolist(), strict=True
         ):

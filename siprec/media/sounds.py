@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siprec.codecs import conceal
-from siprec.codecs.frames import FRAME_BYTES, FRAME_SAMPLES, samples_in
+from siprec.codecs.frames import FRAME_BYTES, FRAME_SAMPLES, LONGEST_S, samples_in
 from siprec.codecs.registry import CODECS, RAW
 from siprec.codecs.resample import Placed
 from siprec.media.result import BatchResult
@@ -104,6 +104,7 @@ class Sounds:
         counts[(frame > 1) & (size % np.maximum(frame, 1) != 0)] = -1
         for k in np.flatnonzero(frame == 0).tolist():
             counts[k] = samples_in(CODECS[codecs[k]], payloads[int(which[k])])
+        counts[counts > LONGEST_S * _RATES[codecs]] = -1
         kind[which[counts < 0]] = RAW
         rate = self._legs["rate"][rows.leg[row]].astype(np.int64)
         samples[which] = np.maximum(counts, 0) * rate // _RATES[codecs]
