@@ -22,7 +22,6 @@ from siprec.codecs.frames import (
     AMRWB_BITS,
     G723_SIZES,
     G729_FRAME,
-    GSM_FRAME,
     ILBC_SIZES,
     LONGEST_S,
     MALFORMED,
@@ -93,7 +92,7 @@ class _L16:
 
 
 class _Joined:
-    """G.722 and G.726: samples without frames, so that packets can be decoded in one piece."""
+    """G.722, G.726 and GSM: payloads that FFmpeg takes as they are, of several packets in one piece."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
@@ -102,10 +101,14 @@ class _Joined:
 
     def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
         counts = [samples_in(self._codec, payload) for payload in payloads]
-        samples = self._av.decode(b"".join(payloads), sum(counts))
-        if isinstance(samples, DecodeError):
-            return [samples] * len(payloads)
-        return _split(samples, counts)
+        if min(counts, default=0) >= 0:
+            samples = self._av.decode(b"".join(payloads), sum(counts))
+            if not isinstance(samples, DecodeError):
+                return _split(samples, counts)
+        return [
+            self._av.decode(payload, count) if count >= 0 else DecodeError("malformed")
+            for payload, count in zip(payloads, counts, strict=True)
+        ]
 
 
 class _Framed:
@@ -289,11 +292,6 @@ def _split(samples: I16, counts: Sequence[int]) -> list[I16 | DecodeError]:
     return [samples[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
 
 
-def _gsm_frames(payload: bytes) -> list[Frame] | None:
-    whole, rest = divmod(len(payload), GSM_FRAME)
-    return [(payload, 160 * whole)] if not rest else None
-
-
 def _g729_frames(payload: bytes) -> list[Frame] | None:
     if g729_frames(payload) == MALFORMED:
         return None
@@ -383,7 +381,7 @@ _DECODERS: dict[str, Callable[[Codec], Decoder]] = {
     "g722": _Joined,
     "g726": _Joined,
     "g726le": _Joined,
-    "gsm": lambda codec: _Plain(codec, "gsm", _gsm_frames, together=True),
+    "gsm": _Joined,
     "g729": lambda codec: _Plain(codec, "g729", _g729_frames, together=True),
     "g723": lambda codec: _Plain(codec, "g723_1", _g723_frames),
     "ilbc": _Ilbc,

@@ -21,6 +21,8 @@ MAX_MISORDER = 200
 "RFC 3550 A.1: a number outside these limits is a restart, not loss or reordering."
 OUTAGE_S = 0.5
 "After an outage beyond MAX_DROPOUT a stream goes on if its numbers, timestamps and arrival agree this well."
+_LONGER = 2
+"A lost packet may have been so many times as long as its neighbours; what is missing beyond that is a pause."
 _END_BITS = 16
 _NO_PLACE = -1
 
@@ -108,8 +110,10 @@ class History:
         for before, last_absent in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
             left, right = int(place[before]), int(place[last_absent + 1])
             if left != _NO_PLACE and right != _NO_PLACE:
-                end_of_left = (left >> _END_BITS) + (left & 0xFFFF)
-                gaps.append((end_of_left, right >> _END_BITS, int(last_absent - before)))
+                end_of_left, packets = (left >> _END_BITS) + (left & 0xFFFF), int(last_absent - before)
+                # beside a pause of the sender the place between the two is longer than what was lost
+                most = _LONGER * packets * max(left & 0xFFFF, right & 0xFFFF)
+                gaps.append((end_of_left, min(right >> _END_BITS, end_of_left + most), packets))
         return int(absent.sum()), gaps
 
 

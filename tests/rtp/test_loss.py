@@ -27,6 +27,8 @@ class Leg:
         self.timeline = Timeline(self.legs, self.streams, self.history, hold_back_s=0.5)
         self._seq, self._timestamp, self._batch = seq, timestamp, 0
         self.gaps: list[LossGap] = []
+        self.paused = 0
+        "Samples for which the sender was silent; the numbers do not say so."
 
     def take(self, numbers: list[int], *, ssrc: int = 7, audio: bool = True) -> None:
         self._batch += 1
@@ -36,9 +38,9 @@ class Leg:
             number=self._batch,
             leg=np.zeros(n.size, np.int64),
             seq=((self._seq + n) & 0xFFFF).astype(np.int32),
-            timestamp=((self._timestamp + FRAME * n) & 0xFFFFFFFF).astype(np.uint32),
+            timestamp=((self._timestamp + self.paused + FRAME * n) & 0xFFFFFFFF).astype(np.uint32),
             ssrc=np.full(n.size, ssrc, np.uint32),
-            arrival_ns=EPOCH + (FIRST + FRAME * newest) * (10**9 // RATE),
+            arrival_ns=EPOCH + (FIRST + self.paused + FRAME * newest) * (10**9 // RATE),
             audio=np.full(n.size, audio),
             samples=np.full(n.size, FRAME, np.int64),
             clock=np.full(n.size, RATE, np.int64),
@@ -185,3 +187,13 @@ def test_places_and_counts_are_exact_for_any_loss(data):
     found += leg.look(final=True)
     assert leg.lost == len(missing)
     assert sorted(i for first, packets in found for i in range(first, first + packets)) == sorted(missing)
+
+
+def test_a_packet_lost_beside_a_pause_is_no_gap_as_long_as_the_pause():
+    leg = Leg()
+    leg.take(range(20))
+    leg.paused = 10 * RATE
+    leg.take(range(21, 40))
+    (gap,) = leg.gaps + find_gaps(leg.legs, leg.streams, leg.history, np.array([0, 1]), final=True)
+    assert gap.packets == 1
+    assert FRAME <= gap.end - gap.start <= 2 * FRAME
