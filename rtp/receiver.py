@@ -59,14 +59,20 @@ class UdpReceiver:
         "Legs whose cap was reached in the last tick."
         self.errors = 0
 
-    def batches(self, sockets: Iterable[tuple[int, int]]) -> Iterator[ReceivedRows]:
-        """Drain every (leg, file descriptor) and yield the rows in batches of at most `ROWS`."""
+    def batches(
+        self, sockets: Iterable[tuple[int, int]], *, cap: int | None = None
+    ) -> Iterator[ReceivedRows]:
+        """Drain every (leg, file descriptor) and yield the rows in batches of at most `ROWS`.
+
+        cap: rows of one socket, where it is to be another than always.
+        """
+        most = cap or self._cap
         self.capped = []
         self._begin()
         for leg, fd in sockets:
             taken = 0
-            while taken < self._cap:
-                want = min(self._cap - taken, BURST)
+            while taken < most:
+                want = min(most - taken, BURST)
                 got = self._drain(leg, fd, want)
                 taken += got
                 if self._rows > ROWS - BURST:

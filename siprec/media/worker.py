@@ -30,7 +30,7 @@ from siprec.media.writer import Dump, DumpFile, GiveUp, WriterThread
 from siprec.rtp.clock import ClockMapper
 from siprec.rtp.loss import LossGap, find_gaps
 from siprec.rtp.ports import kernel_drops
-from siprec.rtp.receiver import UdpReceiver, receive_stamped
+from siprec.rtp.receiver import ReceivedRows, UdpReceiver, receive_stamped
 from siprec.rtp.sequence import StreamChange
 from siprec.rtp.slab import Slab
 from siprec.rtp.source import source_key, source_text
@@ -38,6 +38,8 @@ from siprec.storage.rtpdump import RtpdumpHeader
 
 I64 = npt.NDArray[np.int64]
 _GAP_TICKS = 5
+_STRAYS = 64
+"Datagrams taken from one socket in one tick while the rate of its recording is open."
 _RTP_VERSION = 2
 _TURNS = 5
 "A part of the legs reports at a time."
@@ -119,18 +121,30 @@ class MediaWorker:
             self._finish(recording)
 
     def _drain(self) -> None:
-        self.outbox += self._choice.decide(self._now)
+        self._choose_rates()
         waiting = self._flusher.full_legs.union(*(open_.legs for open_ in self._roster.undecided()))
         sockets = self._roster.sockets()
         if waiting:
             sockets = [entry for entry in sockets if entry[0] not in waiting]
         for rows in self._receiver.batches(sockets):
-            self.packets += rows.leg.size
-            arrival = self._clock.to_monotonic(rows.stamp)
-            self._reached[rows.leg] = arrival
-            self._act(self.pipeline.process(rows, arrival))
+            self._take(rows)
         self.pipeline.sounds.settle(self._now)
         self._note_drained(self._receiver.capped, waiting)
+
+    def _choose_rates(self) -> None:
+        """Fix what can be fixed; what is no sound and stands in front of it (STUN, digits) is taken one by one."""
+        for _ in range(_STRAYS):
+            self.outbox += self._choice.decide(self._now)
+            if not self._choice.strays:
+                return
+            for rows in self._receiver.batches(self._choice.strays, cap=1):
+                self._take(rows)
+
+    def _take(self, rows: ReceivedRows) -> None:
+        self.packets += rows.leg.size
+        arrival = self._clock.to_monotonic(rows.stamp)
+        self._reached[rows.leg] = arrival
+        self._act(self.pipeline.process(rows, arrival))
 
     def _note_drained(self, capped: list[int], waiting: set[int]) -> None:
         """What has arrived up to now is in the rings, but where a cap left packets in a socket, or all of them wait."""

@@ -297,3 +297,28 @@ def test_losses_are_silence_unless_that_is_asked_for(media):
     first = int(np.flatnonzero(audio)[0]) - 1
     assert not audio[first + 30 * FRAME : first + 31 * FRAME].any()
     assert media.events("concealed") == []
+
+
+def test_what_is_no_sound_in_front_of_it_has_no_say_in_the_rate(media):
+    """STUN, a digit and comfort noise come first; G.711 makes a file of 8,000 Hz although wider sound was agreed on."""
+    opened = media.open(
+        [media.spec(0, 0, payloads=PAYLOADS | {101: ("telephone-event", 8000, 1, "")})], rate=0
+    )
+    one = media.speaker(0)
+    one.sock.sendto(b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12), one.address)
+    for _ in range(3):
+        one.send(struct.pack("!BBH", 5, 0x80, 800), pt=101)
+    one.send(b"\x40", pt=13)
+    media.tick()
+    assert media.rate_fixed() == []
+    one.pause(10)
+    talk(media, one)
+    closed = media.hang_up()
+    assert media.rate_fixed() == [8000]
+    counts = closed.legs[0].counts
+    assert (counts["stun"], counts["events"], counts["noise"]) == (1, 3, 1)
+    assert [event.data["digit"] for event in media.events("dtmf")] == ["5"]
+    audio = opened.read()[:, 0]
+    spoken = one.said[10 * FRAME :]
+    first = int(np.flatnonzero(audio)[0]) - int(np.flatnonzero(spoken)[0])
+    assert (audio[first : first + spoken.size] == spoken).all()
