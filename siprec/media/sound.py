@@ -6,7 +6,7 @@ samples go on in one piece.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
@@ -44,13 +44,19 @@ class Sound:
 
 
 class StreamSound:
-    """Decoder and resampler of one SSRC. A codec's decoder lives until the next codec comes."""
+    """Decoders and resamplers of one SSRC.
+
+    Each is made once and kept: a sender that changes its codec with every packet costs no more than any other.
+    """
 
     def __init__(self, file_rate: int) -> None:
         self._file_rate = file_rate
-        self._codec, self._decoder = 0, _NOTHING
+        self._decoders: dict[int, Decoder] = {}
+        "By codec number."
+        self._resamplers: dict[int, Resampler] = {}
+        "By rate [Hz]."
         self._resampler: Resampler | None = None
-        self._resampled_rate = 0
+        "The one of the newest sound, if that is resampled."
         self.last_ns = 0
         "Arrival of its newest packet [monotonic ns]."
 
@@ -75,10 +81,11 @@ class StreamSound:
         return list(self._resampler.settle()) if self._resampler is not None else []
 
     def _decode(self, codec: int, payloads: list[bytes], first: int, sound: Sound) -> list[I16 | None]:
-        if codec != self._codec or self._decoder is _NOTHING:
-            self._codec, self._decoder = codec, open_decoder(CODECS[codec])
+        decoder = self._decoders.get(codec)
+        if decoder is None:
+            decoder = self._decoders[codec] = open_decoder(CODECS[codec])
         decoded: list[I16 | None] = []
-        for i, samples in enumerate(self._decoder.decode_many(payloads)):
+        for i, samples in enumerate(decoder.decode_many(payloads)):
             if isinstance(samples, DecodeError):
                 sound.failed.append(first + i)
             decoded.append(None if isinstance(samples, DecodeError) else samples)
@@ -93,13 +100,16 @@ class StreamSound:
                 sound.pieces += self._resampled(rate, place, samples)
 
     def _resampled(self, rate: int, place: int, samples: I16) -> Iterator[Placed]:
-        if self._resampler is None or rate != self._resampled_rate:
+        resampler = self._resamplers.get(rate)
+        if resampler is None:
+            resampler = self._resamplers[rate] = Resampler(rate, self._file_rate)
+        if resampler is not self._resampler:
             yield from self.settle()
-            self._resampler, self._resampled_rate = Resampler(rate, self._file_rate), rate
-        expected = self._resampler.next_place
+            self._resampler = resampler
+        expected = resampler.next_place
         if expected is None or abs(place - expected) > _ROUNDING:
-            yield from self._resampler.begin(place)
-        yield from self._resampler.feed(samples)
+            yield from resampler.begin(place)
+        yield from resampler.feed(samples)
 
 
 def _runs(
@@ -122,13 +132,3 @@ def _runs(
 
 def _joined(parts: list[I16]) -> I16:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-class _Nothing:
-    """Before the first packet."""
-
-    def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
-        raise AssertionError("no codec yet")
-
-
-_NOTHING: Decoder = _Nothing()

@@ -322,3 +322,21 @@ def test_what_is_no_sound_in_front_of_it_has_no_say_in_the_rate(media):
     spoken = one.said[10 * FRAME :]
     first = int(np.flatnonzero(audio)[0]) - int(np.flatnonzero(spoken)[0])
     assert (audio[first : first + spoken.size] == spoken).all()
+
+
+def test_a_codec_that_changes_with_every_packet_is_decoded_without_new_decoders(media):
+    opened = media.open([media.spec(0, 0, payloads=PAYLOADS)], channels=1, rate=16000)
+    voice = Voice(media, 0, L16_8)
+    for n in range(50):
+        samples = voice.at(n * FRAME + np.arange(FRAME))
+        law = n % 2
+        payload = g711.encode("ulaw", samples).tobytes() if law else samples.astype(">i2").tobytes()
+        voice._by.send(payload, pt=0 if law else L16_8)
+        voice._by._frames += 1
+        if n % 10 == 9:
+            media.tick()
+    (sound,) = media.worker.pipeline.sounds._streams.values()
+    assert (len(sound._decoders), len(sound._resamplers)) == (2, 1)
+    media.hang_up()
+    _, worst = aligned(opened.read(16000)[:, 0], voice, 16000)
+    assert worst < 400  # a step of mu-law at this level
