@@ -48,7 +48,7 @@ demo: $(VENV)/.setup
 	@$(VENV)/bin/python -m siprec.cli.demo
 
 test: $(VENV)/.setup-dev
-	@$(VENV)/bin/python -m pytest -n auto $(ARGS)
+	@$(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 bench: $(VENV)/.setup-dev
 	@$(VENV)/bin/python -m benchmarks.calls $(ARGS)
