@@ -7,6 +7,7 @@ What a payload stands for is `samples_in`, and a decoder gives exactly so many s
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ I16 = npt.NDArray[np.int16]
 Samples = npt.NDArray[Any]
 "As FFmpeg's decoder gives them: int16, or float32 of full scale 1."
 Frame = tuple[bytes, int]
-"Bytes for FFmpeg, None for a frame without speech; and its samples."
+"""Bytes for FFmpeg, b"" for a frame without speech; and its samples."""
 
 av.logging.set_level(None)  # what a peer sends must not fill the log; what is refused is counted
 
@@ -111,7 +112,7 @@ class _Joined:
         ]
 
 
-class _Framed:
+class _Framed(ABC):
     """Codecs of frames. `frames` takes a payload apart: (bytes for FFmpeg, samples), b"" for a frame without speech."""
 
     def __init__(
@@ -120,9 +121,9 @@ class _Framed:
         """together: FFmpeg takes several frames at once."""
         self._codec, self._frames, self._together = codec, frames, together
 
+    @abstractmethod
     def decoder_of(self, size: int) -> _Av:
         """FFmpeg's decoder for a frame of so many bytes."""
-        raise NotImplementedError
 
     def decode_many(self, payloads: Sequence[bytes]) -> list[I16 | DecodeError]:
         taken = [self._taken(payload) for payload in payloads]

@@ -41,9 +41,14 @@ def number(low: float, high: float) -> Kind[float]:
 
 
 def one_of(*words: str, later: tuple[str, ...] = ()) -> Kind[str]:
-    """One of `words`; those in `later` are known but refused as not available yet."""
+    """One of `words`; those in `later` are known but refused as not available yet.
+
+    YAML reads a plain `off` as false: where it is one of the words, that is what was meant.
+    """
 
     def read(value: object) -> str:
+        if value is False and "off" in words:
+            return "off"
         if isinstance(value, str) and value in words:
             return value
         allowed = " or ".join(words)

@@ -13,7 +13,7 @@ from siprec.storage import model
 from siprec.storage.catalog import Catalog, CatalogError, Filter
 from siprec.storage.fileops import StorageError
 from siprec.storage.stereo import repair
-from siprec.storage.wav import WavError
+from siprec.storage.wav import WavError, parse_header
 
 log = logging.getLogger("siprec.recovery")
 
@@ -54,17 +54,26 @@ async def _caught_up(follower: CatalogProcess) -> None:
         await asyncio.sleep(_STEP_S)
 
 
+def _made_whole(path: Path) -> tuple[int, int]:
+    """Repair an audio file; returns its frames and its rate [Hz]. Raises StorageError, WavError, OSError."""
+    frames = repair(path)
+    with path.open("rb") as file:
+        return frames, parse_header(file.read(128)).rate
+
+
 async def _close(recording: model.Recording, keeper: Keeper) -> None:
     said = RecordingLog(log, recording.id)
     recording.state = "recovered"
     recording.verdict = model.Verdict(result="incomplete", reasons=["interrupted"])
     path = Path(recording.path or "")
     try:
-        frames = await asyncio.to_thread(repair, path)
+        frames, rate = await asyncio.to_thread(_made_whole, path)
     except (StorageError, WavError, OSError) as exc:
         said.warning("recovered without its audio: %s", exc)
     else:
-        recording.duration_s = round(frames / (recording.sample_rate or 1), 3)
+        # the rate may have been fixed after the last document was written
+        recording.sample_rate = rate
+        recording.duration_s = round(frames / rate, 3)
         recording.verdict.findings = [model.Finding(reason="interrupted", at_s=recording.duration_s)]
         said.info("recovered %.1f s", recording.duration_s)
     if path.parent.is_dir():

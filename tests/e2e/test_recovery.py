@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 
+from tests.helpers.caller import Caller
 from tests.helpers.calls import Start, offered, simple_call
 from tests.helpers.daemon import Daemon, wait_for
-from tests.helpers.offers import metadata, multipart, sdp
+from tests.helpers.offers import Line, metadata, multipart, sdp
 from tests.helpers.player import Packet, Player, assert_aligned, assert_heard, play, talk
 from tests.helpers.voices import I16, RATE, read_audio, voice
 
@@ -70,3 +72,22 @@ def test_a_call_cut_by_a_kill_is_recovered_up_to_about_the_last_second(
     assert daemon.recording_of(second.call_id)["verdict"]["result"] == "complete"
     wait_for("nothing to be left open", lambda: daemon.metric("siprec_calls") == 0)
     daemon.stop()
+
+
+def test_a_recovered_recording_has_the_rate_of_its_file_and_not_the_most_that_was_allowed(
+    start_daemon: Callable[..., Daemon], player: NewPlayer
+) -> None:
+    """The rate was open at the answer: G.722 was agreed on too, and only G.711 came."""
+    daemon = start_daemon()
+    one = player(talk(voice(77, 4.0), ssrc=77))
+    with Caller(daemon.ports["udp"]) as caller:
+        answer = caller.call((Line(one.port, "1", (0, 9)),))
+        play([one], answer.message.ports())
+        one.finish()
+        daemon.kill(workers=True)
+        daemon.start()
+        shown = daemon.recording_of(caller.call_id, state="recovered")
+    info = soundfile.info(shown["path"])
+    assert (info.samplerate, shown["sample_rate"]) == (8000, 8000)
+    assert shown["duration_s"] == pytest.approx(info.duration, abs=0.001)
+    assert info.duration > 2
